@@ -1,0 +1,1 @@
+//! Copies file trees out and back, and proves that they are equal.

@@ -1,0 +1,1 @@
+//! Makes the recovered system boot on what is there now.

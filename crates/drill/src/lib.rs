@@ -1,0 +1,1 @@
+//! Drives virtual machines that prove a recovery.

@@ -1,0 +1,1 @@
+//! Builds the rescue system's initramfs from this host.

@@ -1,0 +1,1 @@
+//! Turns this machine into a layout, with evidence.
