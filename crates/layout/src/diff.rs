@@ -1,0 +1,87 @@
+//! What differs between two layouts, for `rear checklayout` and for the proof after a recovery.
+
+use serde_json::Value;
+
+use crate::{Device, Layout};
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// On which device or mount point, for people: "/dev/vda1", "mount /home".
+    pub what: String,
+    /// "is new", "is gone", or the changed property with both values.
+    pub how: String,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.what, self.how)
+    }
+}
+
+/// Properties that change without anybody changing the layout: kernel names over boots, space in use, what is
+/// swapped on at the moment.
+const VOLATILE: [&str; 3] = ["path", "used", "active"];
+
+/// Differences from `old` to `new`, in the order of the old layout, new things last. Empty means the same.
+pub fn diff(old: &Layout, new: &Layout) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if old.machine != new.machine {
+        compare("this machine", &value(&old.machine), &value(&new.machine), &mut changes);
+    }
+    for device in &old.devices {
+        match new.device(&device.id) {
+            Some(now) => compare(&name(device), &value(device), &value(now), &mut changes),
+            None => changes.push(Change { what: name(device), how: "is gone".to_owned() }),
+        }
+    }
+    for device in &new.devices {
+        if old.device(&device.id).is_none() {
+            changes.push(Change { what: name(device), how: "is new".to_owned() });
+        }
+    }
+    for mount in &old.mounts {
+        let what = format!("mount {}", mount.mount_point);
+        match new.mounts.iter().find(|now| now.mount_point == mount.mount_point) {
+            Some(now) => compare(&what, &value(mount), &value(now), &mut changes),
+            None => changes.push(Change { what, how: "is gone".to_owned() }),
+        }
+    }
+    for mount in &new.mounts {
+        if !old.mounts.iter().any(|before| before.mount_point == mount.mount_point) {
+            changes.push(Change { what: format!("mount {}", mount.mount_point), how: "is new".to_owned() });
+        }
+    }
+    changes
+}
+
+fn name(device: &Device) -> String {
+    format!("{} ({})", device.path, device.id)
+}
+
+fn value(thing: &impl serde::Serialize) -> Value {
+    // Layout types hold nothing that JSON cannot; a failure would show as "null" against "null".
+    serde_json::to_value(thing).unwrap_or(Value::Null)
+}
+
+fn compare(what: &str, old: &Value, new: &Value, changes: &mut Vec<Change>) {
+    walk(what, "", old, new, changes);
+}
+
+fn walk(what: &str, key: &str, old: &Value, new: &Value, changes: &mut Vec<Change>) {
+    match (old, new) {
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+            for (name, before) in a {
+                if VOLATILE.contains(&name.as_str()) {
+                    continue;
+                }
+                let inner = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                walk(what, &inner, before, b.get(name).unwrap_or(&Value::Null), changes);
+            }
+        }
+        (a, b) if a == b => {}
+        (a, b) => {
+            changes.push(Change { what: what.to_owned(), how: format!("has {key} {b} instead of {a}") })
+        }
+    }
+}
