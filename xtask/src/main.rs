@@ -1,2 +1,77 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask demo`, `test`, `vm`, `bench`, `build`.
+//!
+//! They build the workspace with cargo and prove it in virtual machines with the `drill` crate. What a command
+//! needs on the host it installs with apt, and says so before it does.
+
+mod bench;
+mod demo;
+mod shop;
+mod test;
+mod vm;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of rear")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows the main job: a Debian machine is backed up, loses its disk, and comes back
+    Demo {
+        /// The scenario to show
+        #[arg(default_value = "b-uefi-xfs")]
+        scenario: String,
+    },
+    /// Runs all tests: format, lints, unit tests, and whole machines in VMs
+    Test {
+        /// Leaves the VMs out
+        #[arg(long)]
+        no_vm: bool,
+        /// Runs the scenarios that are not for every change as well
+        #[arg(long)]
+        all: bool,
+    },
+    /// Runs one scenario in VMs
+    Vm {
+        /// Its name, or the beginning of it
+        #[arg(required_unless_present = "list")]
+        scenario: Option<String>,
+        /// Lists the scenarios
+        #[arg(long)]
+        list: bool,
+        /// Keeps the disks (below target/drill/runs/) afterwards
+        #[arg(long)]
+        keep: bool,
+        /// Starts with this phase and uses what an earlier, kept run left: install, backup, recover, compare, boot
+        #[arg(long, default_value = "install")]
+        from: drill::Phase,
+        /// Another program than the one that is built now
+        #[arg(long)]
+        rear: Option<std::path::PathBuf>,
+    },
+    /// Measures scenario A beside the Bash program (Debian's package `rear`)
+    Bench,
+    /// Builds the static release binary
+    Build,
+}
+
+fn main() -> anyhow::Result<std::process::ExitCode> {
+    let shop = shop::Shop::open()?;
+    match Arguments::parse().command {
+        Command::Demo { scenario } => demo::run(&shop, &scenario),
+        Command::Test { no_vm, all } => test::run(&shop, no_vm, all),
+        Command::Vm { list: true, .. } => vm::list(&shop),
+        Command::Vm { scenario, keep, from, rear, .. } => {
+            vm::run(&shop, &scenario.unwrap_or_default(), keep, from, rear)
+        }
+        Command::Bench => bench::run(&shop),
+        Command::Build => shop.build().map(|binary| {
+            println!("{}", binary.display());
+            std::process::ExitCode::SUCCESS
+        }),
+    }
+}

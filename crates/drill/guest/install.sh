@@ -1,0 +1,41 @@
+# Installs the base tree onto the scenario's layout. The generated half (layout.sh) defines `partition`,
+# `format`, `attach`, `fstab`, `boot_loader` from the scenario.
+set -eu
+. ./lib.sh
+. ./env
+. ./layout.sh
+base=/mnt/base
+target=/mnt/target
+mkdir -p $base $target
+
+say partitioning
+partition
+udevadm settle 2>/dev/null || true
+say formatting
+format
+attach $target
+
+say "copying the base tree"
+mount -o ro,noload "$(disk base-copy)" $base
+cp -a $base/. $target/
+umount $base
+rmdir $target/lost+found 2>/dev/null || true
+
+fstab > $target/etc/fstab
+echo "$HOST" > $target/etc/hostname
+printf '127.0.0.1\tlocalhost\n127.0.1.1\t%s\n' "$HOST" > $target/etc/hosts
+dd if=/dev/urandom bs=16 count=1 2>/dev/null | od -An -tx1 | tr -d ' \n' > $target/etc/machine-id
+echo >> $target/etc/machine-id
+
+say "making unusual files"
+sh ./unusual.sh $target
+
+say "installing the boot loader"
+for dir in dev proc sys; do mount --rbind /$dir $target/$dir; done
+boot_loader $target
+for dir in dev proc sys; do umount -R -l $target/$dir; done
+
+say "unmounting"
+sync
+umount -R $target
+sync

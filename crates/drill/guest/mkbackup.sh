@@ -1,0 +1,37 @@
+# Runs `rear mkbackup` inside the scenario's own machine, without the shared folder being mounted.
+set -u
+. ./env
+out=/run/drill-work/out
+share=/run/drill
+fail() { echo "FAILED: $*"; exit 1; }
+
+systemctl is-system-running --wait
+[ -f $share/rear ] && { install -m 755 $share/rear /usr/sbin/rear || fail "cannot install rear"; }
+mkdir -p /etc/rear
+[ -f $share/local.conf ] && cp $share/local.conf /etc/rear/local.conf
+sync
+umount $share || fail "cannot detach the share"
+
+echo "== rear mkbackup"
+command time -f 'seconds %e\nuser %U\nsystem %S\nrss_kib %M' -o $out/time rear $REAR_OPTIONS mkbackup > $out/mkbackup.log 2>&1
+code=$?
+cat $out/mkbackup.log
+cat $out/time
+cp -r /var/log/rear $out/log-rear 2>/dev/null
+[ $code = 0 ] || fail "rear mkbackup ended with exit code $code"
+
+iso=
+for dir in "/var/lib/rear/out/$HOST" /var/lib/rear/out /var/lib/rear/output; do
+    [ -z "$iso" ] && [ -f "$dir/rear-$HOST.iso" ] && iso="$dir/rear-$HOST.iso"
+done
+[ -n "$iso" ] || { find /var/lib/rear -xdev | head -50; fail "no rear-$HOST.iso was made"; }
+echo "== $iso"
+stat -c '%s' "$iso" > $out/iso-bytes
+# What the rescue image weighs: the largest file of the ISO that is an initramfs by its name.
+mkdir -p /run/iso
+if mount -o loop,ro "$iso" /run/iso; then
+    find /run/iso -type f -printf '%s %P\n' > $out/iso-files
+    umount /run/iso
+fi
+mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288 drill $share || fail "cannot attach the share again"
+cp "$iso" $share/out/rear.iso || fail "cannot copy the ISO"

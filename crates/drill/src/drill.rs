@@ -1,0 +1,505 @@
+//! A drill, phase by phase. Reads as the story it tells.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::guest::Base;
+use crate::helper::{Share, helper};
+use crate::lab::{Lab, copy, fresh_dir, key, make_dir, path, read, write};
+use crate::machine::{Drive, End, Machine, OVMF_VARS};
+use crate::report::{Figures, Outcome, Report};
+use crate::scenario::{Expect, Firmware, Medium, Scenario};
+use crate::{Error, Result, compare, disk, install, verdict};
+
+const INSTALL: &str = include_str!("../guest/install.sh");
+const UNUSUAL: &str = include_str!("../guest/unusual.sh");
+const MKBACKUP: &str = include_str!("../guest/mkbackup.sh");
+const UP: &str = include_str!("../guest/up.sh");
+const COMPARE: &str = include_str!("../guest/compare.sh");
+
+/// The step of a drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// The machine is installed on blank disks.
+    Install,
+    /// It backs itself up onto a rescue medium.
+    Backup,
+    /// The medium is booted on new disks and recovers.
+    Recover,
+    /// The new disks are compared with the old ones.
+    Compare,
+    /// The recovered machine boots.
+    Boot,
+}
+
+impl Phase {
+    /// All phases, in their order.
+    pub const ALL: [Self; 5] = [Self::Install, Self::Backup, Self::Recover, Self::Compare, Self::Boot];
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Install => "install",
+            Self::Backup => "backup",
+            Self::Recover => "recover",
+            Self::Compare => "compare",
+            Self::Boot => "boot",
+        })
+    }
+}
+
+impl std::str::FromStr for Phase {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|phase| phase.to_string() == text).ok_or_else(|| {
+            format!("'{text}' is no phase; they are install, backup, recover, compare and boot")
+        })
+    }
+}
+
+/// One scenario, to be carried out.
+pub struct Drill<'a> {
+    lab: &'a Lab,
+    base: &'a Base,
+    scenario: &'a Scenario,
+    /// The program under test; without it, the one that is installed in the base machine.
+    rear: Option<PathBuf>,
+    dir: PathBuf,
+    source: PathBuf,
+    /// What the medium says when it has recovered.
+    complete: String,
+}
+
+impl<'a> Drill<'a> {
+    /// A drill with this `rear` program (a static binary), or with the one that is in the base machine.
+    pub fn new(lab: &'a Lab, base: &'a Base, scenario: &'a Scenario, rear: Option<&Path>) -> Self {
+        Self {
+            lab,
+            base,
+            scenario,
+            rear: rear.map(Path::to_owned),
+            dir: lab.run_dir(&scenario.name),
+            source: lab.run_dir(&scenario.source),
+            complete: "(?m)^rear: recovery complete".to_owned(),
+        }
+    }
+
+    /// For a program that says something else on the console when it has recovered.
+    #[must_use]
+    pub fn complete_when(mut self, pattern: &str) -> Self {
+        self.complete = pattern.to_owned();
+        self
+    }
+
+    /// Keeps everything under another name than the scenario's.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.dir = self.lab.run_dir(name);
+        self.source = self.dir.clone();
+        self
+    }
+
+    /// Where logs and disks are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Runs all phases from this one on. A scenario that uses another one's medium has that one make it where it is
+    /// not there (or not from the same program and configuration).
+    pub fn run(&self, from: Phase) -> Report {
+        self.run_until(from, Phase::Boot)
+    }
+
+    /// Runs the phases from one to another, both included.
+    pub fn run_until(&self, from: Phase, to: Phase) -> Report {
+        let mut report = Report {
+            scenario: self.scenario.name.clone(),
+            phases: Vec::new(),
+            figures: Figures::default(),
+            outcome: Outcome::Passed,
+        };
+        if let Err(error) = make_dir(&self.dir) {
+            report.outcome = Outcome::Failed(from, error.to_string());
+            return report;
+        }
+        for phase in Phase::ALL.into_iter().filter(|phase| (from..=to).contains(phase)) {
+            if self.scenario.recover.expect == Expect::Refused && phase > Phase::Recover {
+                break;
+            }
+            let started = Instant::now();
+            let result = match phase {
+                Phase::Install => self.install().map(|_| ()),
+                Phase::Backup => self.backup(),
+                Phase::Recover => self.recover(&mut report.figures),
+                Phase::Compare => self.compare(),
+                Phase::Boot => self.boot(),
+            };
+            report.phases.push((phase, started.elapsed()));
+            let name = &self.scenario.name;
+            match result {
+                Ok(()) => self.lab.say(&format!("{name}: {phase} done ({} s)", started.elapsed().as_secs())),
+                Err(error) => {
+                    self.lab.say(&format!("{name}: {phase} FAILED: {error}"));
+                    self.show_console(&error);
+                    report.outcome = Outcome::Failed(phase, error.to_string());
+                    break;
+                }
+            }
+        }
+        self.figures(&mut report.figures);
+        report
+    }
+
+    fn show_console(&self, error: &Error) {
+        let log = match error {
+            Error::Machine { console, .. } => console,
+            Error::Script { log, .. } => log,
+            _ => return,
+        };
+        let tail = crate::console::tail(log, 60);
+        self.lab.say(&format!("--- the last lines of {} ---\n{tail}\n---", log.display()));
+    }
+
+    // ---- install ------------------------------------------------------------------------------------------
+
+    /// Installs the machine, or takes it from the cache. Gives its disks and its NVRAM.
+    ///
+    /// # Errors
+    /// The guest's script failed, or the machine did not end in time.
+    pub fn install(&self) -> Result<Installed> {
+        let spec = &self.scenario.machine;
+        let layout = install::layout(spec);
+        let sizes: Vec<String> =
+            spec.disk.iter().map(|disk| format!("{} {}", disk.size, disk.sector_size)).collect();
+        let scripts = [&self.base.key, INSTALL, UNUSUAL, &layout, &spec.host, &sizes.join(",")];
+        let dir = self.lab.cache().join(format!("installed-{}", key(scripts.map(str::as_bytes))));
+        let installed = Installed { dir: dir.clone(), disks: spec.disk.len() };
+        if dir.exists() {
+            return Ok(installed);
+        }
+        let partial = dir.with_extension("partial");
+        fresh_dir(&partial)?;
+        let share = Share::new(partial.join("install"), INSTALL, &[("HOST", &spec.host)])?;
+        share.put("layout.sh", &layout)?;
+        share.put("unusual.sh", UNUSUAL)?;
+        let vars = partial.join("vars.fd");
+        self.empty_nvram(&vars)?;
+        let mut machine = helper(self.base, &partial, "install", spec.firmware, &vars);
+        for (index, disk) in spec.disk.iter().enumerate() {
+            let file = partial.join(format!("disk{index}.qcow2"));
+            disk::blank(self.lab, &file, &disk.size)?;
+            machine = machine.disk(&Drive {
+                file: &file,
+                format: "qcow2",
+                serial: &format!("target{index}"),
+                bus: crate::scenario::Bus::Virtio,
+                sector: disk.sector_size,
+                throw_away: false,
+                boot_index: None,
+            });
+        }
+        self.lab.say(&format!("{}: installing the machine", self.scenario.name));
+        share.run(self.lab, machine, Duration::from_secs(900))?;
+        std::fs::rename(&partial, &dir).map_err(sys::Error::io("rename", &partial))?;
+        Ok(installed)
+    }
+
+    fn empty_nvram(&self, file: &Path) -> Result<()> {
+        if self.scenario.machine.firmware == Firmware::Uefi {
+            copy(self.lab, Path::new(OVMF_VARS), file)?;
+        }
+        Ok(())
+    }
+
+    // ---- backup -------------------------------------------------------------------------------------------
+
+    fn backup_key(&self, installed: &Installed) -> Result<String> {
+        let program = match &self.rear {
+            Some(file) => disk::sum(self.lab, file)?,
+            None => "the base machine's".to_owned(),
+        };
+        let spec = &self.scenario.machine;
+        let parts =
+            [path(&installed.dir), program, spec.options.clone(), spec.config.clone().unwrap_or_default()];
+        Ok(key(parts.iter().map(|part| part.as_bytes()).chain([MKBACKUP.as_bytes()])))
+    }
+
+    fn backup(&self) -> Result<()> {
+        let installed = self.install()?;
+        let spec = &self.scenario.machine;
+        let made = self.source.join("backup.key");
+        let key = self.backup_key(&installed)?;
+        let own = self.dir == self.source;
+        if !own && read(&made).is_ok_and(|text| text == key) && self.medium().exists() {
+            return Ok(());
+        }
+        make_dir(&self.source)?;
+        // A stale key would have a later run trust a half-made medium.
+        let _ = std::fs::remove_file(&made);
+        let share = Share::new(
+            self.source.join("backup"),
+            MKBACKUP,
+            &[("HOST", &spec.host), ("REAR_OPTIONS", &spec.options)],
+        )?;
+        if let Some(rear) = &self.rear {
+            copy(self.lab, rear, &share.dir.join("rear"))?;
+        }
+        if let Some(config) = &spec.config {
+            share.put("local.conf", config)?;
+        }
+        let vars = self.source.join("original.fd");
+        if spec.firmware == Firmware::Uefi {
+            copy(self.lab, &installed.dir.join("vars.fd"), &vars)?;
+        }
+        let mut disks = Vec::new();
+        for index in 0..installed.disks {
+            let file = self.source.join(format!("original{index}.qcow2"));
+            disk::layer(self.lab, &file, &installed.dir.join(format!("disk{index}.qcow2")))?;
+            disks.push(file);
+        }
+        let machine = self.machine(&self.source, "backup", &vars, &disks, "OLD", false);
+        self.lab.say(&format!("{}: the machine boots and runs rear mkbackup", self.scenario.name));
+        share.run(self.lab, machine, Duration::from_secs(1800))?;
+        disk::must_exist(&self.medium())?;
+        write(&made, key)
+    }
+
+    fn medium(&self) -> PathBuf {
+        self.source.join("backup/out/rear.iso")
+    }
+
+    /// The scenario's machine with these disks, started by its firmware.
+    fn machine(
+        &self,
+        dir: &Path,
+        name: &str,
+        vars: &Path,
+        disks: &[PathBuf],
+        serial: &str,
+        throw_away: bool,
+    ) -> Machine {
+        let spec = &self.scenario.machine;
+        let mut machine = Machine::new(dir, name, spec.memory).firmware(spec.firmware, vars);
+        for (index, file) in disks.iter().enumerate() {
+            machine = machine.disk(&Drive {
+                file,
+                format: "qcow2",
+                serial: &format!("{serial}{index}"),
+                bus: spec.bus,
+                sector: spec.disk.get(index).map_or(512, |disk| disk.sector_size),
+                throw_away,
+                boot_index: Some(u32::try_from(index).unwrap_or(0) + 1),
+            });
+        }
+        machine
+    }
+
+    // ---- recover ------------------------------------------------------------------------------------------
+
+    fn recover(&self, figures: &mut Figures) -> Result<()> {
+        let (spec, wanted) = (&self.scenario.machine, &self.scenario.recover);
+        disk::must_exist(&self.medium())?;
+        let vars = self.recovered_nvram();
+        match wanted.keep_nvram && spec.firmware == Firmware::Uefi {
+            true => copy(self.lab, &self.source.join("original.fd"), &vars)?,
+            false => self.empty_nvram(&vars)?,
+        }
+        let sizes: Vec<String> = match &wanted.sizes {
+            Some(sizes) => sizes.clone(),
+            None => spec.disk.iter().map(|disk| disk.size.clone()).collect(),
+        };
+        let disks = self.recovered_disks(sizes.len());
+        for (file, size) in disks.iter().zip(&sizes) {
+            disk::blank(self.lab, file, size)?;
+        }
+        let mut machine = self.machine(&self.dir, "recover", &vars, &disks, "NEW", false);
+
+        let foreign = self.dir.join("foreign.raw");
+        let mut before = None;
+        if let Some(size) = &wanted.foreign {
+            disk::foreign(self.lab, &foreign, size)?;
+            before = Some(disk::sum(self.lab, &foreign)?);
+            machine = machine.disk(&Drive {
+                file: &foreign,
+                format: "raw",
+                serial: "FOREIGN",
+                bus: spec.bus,
+                sector: 512,
+                throw_away: false,
+                boot_index: None,
+            });
+        }
+        let (iso, name) = (self.medium(), &self.scenario.name);
+        let copied = self.dir.join("medium.img");
+        let iso = match (wanted.damage, wanted.medium) {
+            (Some(damage), _) => {
+                disk::damaged(self.lab, &iso, &copied, damage)?;
+                copied.clone()
+            }
+            // A stick can be written to: it gets its own copy.
+            (None, Medium::Usb) => {
+                copy(self.lab, &iso, &copied)?;
+                copied.clone()
+            }
+            (None, Medium::Cd) => iso,
+        };
+        let stick = (wanted.medium == Medium::Usb).then(|| disk::sum(self.lab, &iso)).transpose()?;
+        machine = match wanted.medium {
+            Medium::Cd => machine.cd(&iso),
+            Medium::Usb => machine.usb(&iso),
+        };
+
+        self.lab.say(&format!("{name}: the rescue medium boots on new disks"));
+        let limit = Duration::from_secs(wanted.timeout.unwrap_or(900));
+        let result = match wanted.expect {
+            Expect::Recovered => self.recovered(&machine, limit, figures),
+            Expect::Refused => self.refused(&machine, limit, &disks, &sizes),
+        };
+        let unchanged = |before: Option<String>, file: &Path, what: &str| -> Result<()> {
+            match before {
+                Some(sum) if sum != disk::sum(self.lab, file)? => Err(Error::Machine {
+                    detail: format!("{what} was written to"),
+                    console: machine.console(),
+                }),
+                _ => Ok(()),
+            }
+        };
+        // Told even where the recovery failed: a written foreign disk is the worse news.
+        unchanged(before, &foreign, "the disk with somebody else's data")?;
+        unchanged(stick, &iso, "the stick that carries the medium")?;
+        for file in [foreign, copied] {
+            let _ = std::fs::remove_file(file);
+        }
+        result
+    }
+
+    fn recovered(&self, machine: &Machine, limit: Duration, figures: &mut Figures) -> Result<()> {
+        let mut running = machine.power_on(self.lab)?;
+        let end = running.ends(limit)?;
+        figures.recovery = Some(running.since());
+        let error = |detail: String| Err(Error::Machine { detail, console: machine.console() });
+        if end != End::Reset {
+            return error("it was switched off instead of being restarted".to_owned());
+        }
+        let mut wanted = self.scenario.recover.console.clone();
+        wanted.push(self.complete.clone());
+        match running.console().missing(&wanted) {
+            Some(pattern) => error(format!("it restarted, but its console never said '{pattern}'")),
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&self, machine: &Machine, limit: Duration, disks: &[PathBuf], sizes: &[String]) -> Result<()> {
+        let mut running = machine.power_on(self.lab)?;
+        let mut wanted = vec!["(?m)^rear: recovery FAILED:".to_owned()];
+        wanted.extend(self.scenario.recover.console.iter().cloned());
+        running.says(&wanted, limit)?;
+        // Whatever it would still do to the disks, it has the time to do it.
+        std::thread::sleep(Duration::from_secs(5));
+        running.power_off()?;
+        for (file, size) in disks.iter().zip(sizes) {
+            if !disk::is_blank(self.lab, file, size)? {
+                return Err(Error::Machine {
+                    detail: "the recovery was refused, but the new disk was written to".to_owned(),
+                    console: machine.console(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn recovered_disks(&self, count: usize) -> Vec<PathBuf> {
+        (0..count).map(|index| self.dir.join(format!("recovered{index}.qcow2"))).collect()
+    }
+
+    fn recovered_nvram(&self) -> PathBuf {
+        self.dir.join("recovered.fd")
+    }
+
+    // ---- compare ------------------------------------------------------------------------------------------
+
+    fn compare(&self) -> Result<()> {
+        let spec = &self.scenario.machine;
+        let share = Share::new(self.dir.join("compare"), COMPARE, &[])?;
+        share.put("layout.sh", &install::layout(spec))?;
+        let mut machine = helper(self.base, &self.dir, "compare", Firmware::Bios, Path::new(""));
+        let originals = (0..spec.disk.len()).map(|index| self.source.join(format!("original{index}.qcow2")));
+        let recovered = self.recovered_disks(spec.disk.len());
+        for (which, disks) in [("o", originals.collect::<Vec<_>>()), ("r", recovered)] {
+            for (index, file) in disks.iter().enumerate() {
+                disk::must_exist(file)?;
+                machine = machine.disk(&Drive {
+                    file,
+                    format: "qcow2",
+                    serial: &format!("{which}{index}"),
+                    bus: crate::scenario::Bus::Virtio,
+                    sector: spec.disk.get(index).map_or(512, |disk| disk.sector_size),
+                    throw_away: true,
+                    boot_index: None,
+                });
+            }
+        }
+        self.lab.say(&format!("{}: every file and identifier is compared", self.scenario.name));
+        share.run(self.lab, machine, Duration::from_secs(900))?;
+        compare::judge(&share.out(), spec, &self.scenario.compare)
+    }
+
+    // ---- boot ---------------------------------------------------------------------------------------------
+
+    fn boot(&self) -> Result<()> {
+        let (spec, wanted) = (&self.scenario.machine, &self.scenario.boot);
+        let share = Share::new(self.dir.join("boot"), UP, &[("HOST", &spec.host)])?;
+        let vars = self.dir.join("boot.fd");
+        match wanted.keep_nvram && spec.firmware == Firmware::Uefi {
+            true => copy(self.lab, &self.recovered_nvram(), &vars)?,
+            false => self.empty_nvram(&vars)?,
+        }
+        let disks = self.recovered_disks(spec.disk.len());
+        for file in &disks {
+            disk::must_exist(file)?;
+        }
+        let machine = self.machine(&self.dir, "boot", &vars, &disks, "NEW", true);
+        self.lab.say(&format!("{}: the recovered machine boots", self.scenario.name));
+        share.run(self.lab, machine, Duration::from_secs(600))?;
+        verdict::judge(&share.out(), spec, wanted.keep_nvram)
+    }
+
+    // ---- what is left -------------------------------------------------------------------------------------
+
+    fn figures(&self, figures: &mut Figures) {
+        let out = self.source.join("backup/out");
+        let time = read(&out.join("time")).unwrap_or_default();
+        let value = |name: &str| -> Option<f64> {
+            time.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        figures.backup_seconds = value("seconds");
+        figures.backup_rss_kib = value("rss_kib").map(|kib| kib as u64);
+        figures.iso_bytes = read(&out.join("iso-bytes")).ok().and_then(|text| text.trim().parse().ok());
+        let files = read(&out.join("iso-files")).unwrap_or_default();
+        figures.initramfs_bytes = files
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(_, name)| name.to_lowercase().contains("initr"))
+            .filter_map(|(bytes, _)| bytes.parse().ok())
+            .max();
+    }
+
+    /// Removes the disks of the run; logs stay.
+    pub fn sweep(&self) {
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".qcow2") && !name.starts_with("original") {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// An installed machine in the cache: never written to, only layered upon.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    dir: PathBuf,
+    disks: usize,
+}

@@ -1,0 +1,200 @@
+//! The base machine: a Debian made natively by debootstrap, kept as a folder and as a disk image that helper
+//! machines start from. Everything is cached under a name made from all that it depends on.
+
+use std::path::{Path, PathBuf};
+
+use sys::Cmd;
+
+use crate::lab::{Lab, copy, key, make_dir, path, write};
+use crate::{Error, Result};
+
+/// Debian's release in the guest.
+const SUITE: &str = "bookworm";
+const MIRROR: &str = "http://deb.debian.org/debian";
+
+/// What every guest has: enough to boot in both firmware worlds, to hold the filesystems of the scenarios, and to
+/// make a rescue medium. `time`, `attr`, `acl` and `rsync` serve the drill itself.
+const PACKAGES: &[&str] = &[
+    "linux-image-amd64",
+    "systemd-sysv",
+    "udev",
+    "dbus",
+    "grub-pc-bin",
+    "grub-efi-amd64-bin",
+    "grub2-common",
+    "xfsprogs",
+    "e2fsprogs",
+    "dosfstools",
+    "fdisk",
+    "xorriso",
+    "mtools",
+    "openssh-server",
+    "iproute2",
+    "ifupdown",
+    "isc-dhcp-client",
+    "kmod",
+    "efibootmgr",
+    "zstd",
+    "rsync",
+    "attr",
+    "acl",
+    "libcap2-bin",
+    "vim-tiny",
+    "less",
+    "procps",
+    "initramfs-tools",
+    "locales",
+    "kbd",
+    "console-setup",
+    "ca-certificates",
+    "time",
+];
+
+const CONFIGURE: &str = include_str!("../guest/configure.sh");
+const AGENT: &str = include_str!("../guest/agent.sh");
+const HELPER: &str = include_str!("../guest/helper.sh");
+const UNIT: &str = include_str!("../guest/agent.service");
+
+/// Which base machine.
+#[derive(Clone, Debug, Default)]
+pub struct Recipe {
+    /// Packages beside those that every guest has.
+    pub extra: Vec<String>,
+}
+
+impl Recipe {
+    fn tree_key(&self) -> String {
+        let words = [SUITE, MIRROR].into_iter().chain(PACKAGES.iter().copied());
+        key(words.chain(self.extra.iter().map(String::as_str)).map(str::as_bytes))
+    }
+
+    fn base_key(&self) -> String {
+        let tree = self.tree_key();
+        key([tree.as_str(), CONFIGURE, AGENT, HELPER, UNIT].map(str::as_bytes))
+    }
+}
+
+/// A base machine, ready for use.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// Its name in the cache.
+    pub(crate) key: String,
+    dir: PathBuf,
+}
+
+impl Base {
+    /// Takes the base machine from the cache or makes it (debootstrap: two to three minutes).
+    ///
+    /// # Errors
+    /// A package that cannot be fetched, a program that fails, a full disk.
+    pub fn prepare(lab: &Lab, recipe: &Recipe) -> Result<Self> {
+        let key = recipe.base_key();
+        let dir = lab.cache().join(format!("base-{key}"));
+        if !dir.exists() {
+            let tree = tree(lab, recipe)?;
+            let partial = lab.cache().join(format!("base-{key}.partial"));
+            remove(&partial)?;
+            make_dir(&partial)?;
+            lab.say("guest: configuring the base machine");
+            configure(lab, &tree, &partial)?;
+            rename(&partial, &dir)?;
+        }
+        Ok(Self { key, dir })
+    }
+
+    /// The image of its root filesystem (raw ext4, no partition table).
+    pub(crate) fn image(&self) -> PathBuf {
+        self.dir.join("root.img")
+    }
+
+    pub(crate) fn kernel(&self) -> PathBuf {
+        self.dir.join("vmlinuz")
+    }
+
+    pub(crate) fn initrd(&self) -> PathBuf {
+        self.dir.join("initrd.img")
+    }
+}
+
+/// The unconfigured tree: from the cache, or by debootstrap, or (with extra packages) from the plain one.
+fn tree(lab: &Lab, recipe: &Recipe) -> Result<PathBuf> {
+    let done = lab.cache().join(format!("debian-{}", recipe.tree_key()));
+    if done.exists() {
+        return Ok(done);
+    }
+    make_dir(&lab.cache())?;
+    let partial = done.with_extension("partial");
+    remove(&partial)?;
+    if recipe.extra.is_empty() {
+        lab.say("guest: debootstrap (needs the network, two to three minutes)");
+        let include = format!("--include={}", PACKAGES.join(","));
+        lab.run(
+            &Cmd::new("debootstrap")
+                .args(["--variant=minbase", &include, SUITE])
+                .arg(path(&partial))
+                .arg(MIRROR),
+            25,
+        )?;
+    } else {
+        let plain = tree(lab, &Recipe::default())?;
+        lab.say(&format!("guest: installing {}", recipe.extra.join(" ")));
+        lab.run(&Cmd::new("cp").args(["-a", "--reflink=auto"]).arg(path(&plain)).arg(path(&partial)), 10)?;
+        lab.run(&Cmd::new("cp").arg("/etc/resolv.conf").arg(path(&partial.join("etc/resolv.conf"))), 1)?;
+        let apt = Cmd::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").chroot(&partial);
+        lab.run(&apt.clone().arg("update"), 10)?;
+        lab.run(
+            &apt.args(["install", "-y", "--no-install-recommends"]).args(recipe.extra.iter().cloned()),
+            20,
+        )?;
+    }
+    // debootstrap may leave the kernel's filesystems mounted: nothing may copy or delete through them.
+    for dir in ["proc", "sys", "dev/pts", "dev"] {
+        let at = partial.join(dir);
+        if is_mounted(lab, &at)? {
+            sys::mount::unmount(&at)?;
+        }
+    }
+    rename(&partial, &done)?;
+    Ok(done)
+}
+
+/// Copies the tree, configures the copy in a chroot, and packs it into an image.
+fn configure(lab: &Lab, tree: &Path, into: &Path) -> Result<()> {
+    let root = into.join("tree");
+    lab.run(&Cmd::new("cp").args(["-a", "--reflink=auto"]).arg(path(tree)).arg(path(&root)), 10)?;
+    make_dir(&root.join("usr/lib/drill"))?;
+    write(&root.join("usr/lib/drill/agent"), AGENT)?;
+    write(&root.join("usr/lib/drill/helper"), HELPER)?;
+    write(&root.join("lib/systemd/system/drill-agent.service"), UNIT)?;
+    let script = root.join("configure.sh");
+    write(&script, CONFIGURE)?;
+    lab.run(&Cmd::new("/bin/sh").arg("/configure.sh").chroot(&root), 10)?;
+    std::fs::remove_file(&script).map_err(sys::Error::io("remove", &script))?;
+
+    for (link, name) in [("vmlinuz", "vmlinuz"), ("initrd.img", "initrd.img")] {
+        // The links in the root of a Debian are relative.
+        copy(lab, &root.join(link), &into.join(name))?;
+    }
+    let image = into.join("root.img");
+    lab.say("guest: packing the base machine's disk");
+    let make = Cmd::new("mkfs.ext4").args(["-q", "-F", "-L", "drill-base", "-m", "0", "-d"]);
+    lab.run(&make.arg(path(&root)).arg(path(&image)).arg("2G"), 10)?;
+    remove(&root)
+}
+
+fn is_mounted(lab: &Lab, at: &Path) -> Result<bool> {
+    let table = String::from_utf8_lossy(&lab.sys().read(Path::new("/proc/self/mounts"))?).into_owned();
+    let at = path(&std::fs::canonicalize(at).unwrap_or_else(|_| at.to_owned()));
+    Ok(table.lines().any(|line| line.split(' ').nth(1) == Some(at.as_str())))
+}
+
+fn remove(dir: &Path) -> Result<()> {
+    match sys::fs::remove_tree(dir) {
+        Err(error) if !error.is_not_found() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).map_err(|error| Error::Sys(sys::Error::io("rename", from)(error)))
+}

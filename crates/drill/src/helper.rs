@@ -1,0 +1,88 @@
+//! Scripts in guests: a folder is shared with the machine, the agent in it runs the script that lies there and
+//! powers off. Used to install, to back up, to look and to compare; never while a machine recovers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::guest::Base;
+use crate::lab::{Lab, fresh_dir, read, write};
+use crate::machine::{Drive, End, Machine};
+use crate::scenario::{Bus, Firmware};
+use crate::{Error, Result};
+
+const LIB: &str = include_str!("../guest/lib.sh");
+
+/// A folder that is shared with a guest.
+pub(crate) struct Share {
+    pub(crate) dir: PathBuf,
+}
+
+impl Share {
+    /// A fresh folder with the script that is to be run.
+    pub(crate) fn new(dir: PathBuf, script: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        fresh_dir(&dir)?;
+        fresh_dir(&dir.join("out"))?;
+        let share = Self { dir };
+        share.put("run.sh", script)?;
+        share.put("lib.sh", LIB)?;
+        let lines: String =
+            variables.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
+        share.put("env", &lines)?;
+        Ok(share)
+    }
+
+    /// Puts one more file there.
+    pub(crate) fn put(&self, name: &str, text: &str) -> Result<()> {
+        write(&self.dir.join(name), text)
+    }
+
+    /// Where the guest leaves its results.
+    pub(crate) fn out(&self) -> PathBuf {
+        self.dir.join("out")
+    }
+
+    /// Switches the machine on, waits until it is off, and judges the script's exit code.
+    pub(crate) fn run(&self, lab: &Lab, machine: Machine, limit: Duration) -> Result<Duration> {
+        let mut running = machine.share(&self.dir).power_on(lab)?;
+        let end = running.ends(limit)?;
+        let took = running.since();
+        let log = self.out().join("log");
+        match (end, read(&self.out().join("exit")).ok().map(|code| code.trim().to_owned())) {
+            (End::Off, Some(code)) if code == "0" => Ok(took),
+            (_, Some(code)) => Err(Error::Script { last: crate::console::tail(&log, 1), code, log }),
+            (_, None) => Err(Error::Machine {
+                detail: "the machine ended before its script did".to_owned(),
+                console: self.dir.with_extension("serial"),
+            }),
+        }
+    }
+}
+
+/// A machine that runs the base system on a throw-away copy of its disk.
+pub(crate) fn helper(base: &Base, dir: &Path, name: &str, firmware: Firmware, vars: &Path) -> Machine {
+    let image = base.image();
+    let drive = |serial| Drive {
+        file: &image,
+        format: "raw",
+        serial,
+        bus: Bus::Virtio,
+        sector: 512,
+        throw_away: true,
+        boot_index: None,
+    };
+    Machine::new(dir, name, 2048)
+        .firmware(firmware, vars)
+        .kernel(
+            &base.kernel(),
+            &base.initrd(),
+            "root=/dev/vda rw rootfstype=ext4 console=ttyS0,115200 mitigations=off net.ifnames=0 quiet panic=-1 \
+             init=/usr/lib/drill/helper",
+        )
+        .disk(&drive("base"))
+        .disk(&drive("base-copy"))
+}
+
+/// Quotes one word for a POSIX shell.
+pub(crate) fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

@@ -1,0 +1,295 @@
+//! One virtual machine: how it is built, switched on, watched and switched off.
+//!
+//! QEMU is started directly (not through the door to the machine, which waits for the end of a program): it is
+//! watched while it runs. It ends when its [`Running`] is dropped, and by the kernel's hand (`setpriv
+//! --pdeathsig`) when the thread that started it dies. No hardware acceleration is asked for: what is proven
+//! must be provable on any machine.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::console::Console;
+use crate::lab::{Lab, path, write};
+use crate::qmp::{Power, Qmp};
+use crate::scenario::{Bus, Firmware};
+use crate::{Error, Result};
+
+/// Where Debian's `ovmf` package has the firmware.
+const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// An NVRAM in which nothing was ever stored.
+pub(crate) const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// A machine that is switched off.
+pub(crate) struct Machine {
+    name: String,
+    dir: PathBuf,
+    args: Vec<String>,
+    drives: u32,
+}
+
+/// One disk to attach.
+pub(crate) struct Drive<'a> {
+    pub(crate) file: &'a Path,
+    /// "raw" or "qcow2".
+    pub(crate) format: &'a str,
+    pub(crate) serial: &'a str,
+    pub(crate) bus: Bus,
+    pub(crate) sector: u32,
+    /// Writes go to a temporary file.
+    pub(crate) throw_away: bool,
+    /// The firmware's order; a helper machine needs none.
+    pub(crate) boot_index: Option<u32>,
+}
+
+/// How a machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It restarted itself.
+    Reset,
+    /// It switched itself off.
+    Off,
+}
+
+impl Machine {
+    /// A machine without disks. Its console is logged as `NAME.serial` in `dir`.
+    pub(crate) fn new(dir: &Path, name: &str, memory: u32) -> Self {
+        let fixed = "-nodefaults -no-user-config -machine q35 -accel tcg,thread=multi,tb-size=1024 -cpu max -smp 2 \
+                     -display none -vga std -rtc base=utc -no-reboot -qmp stdio -device virtio-rng-pci \
+                     -device ahci,id=sata -netdev user,id=net0 \
+                     -device virtio-net-pci,netdev=net0,romfile=,mac=52:54:00:12:34:56";
+        let mut machine = Self {
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            args: fixed.split_whitespace().map(str::to_owned).collect(),
+            drives: 0,
+        };
+        machine.add("-m", memory.to_string());
+        machine.add("-name", name);
+        machine.add("-serial", format!("file:{}", path(&machine.console())));
+        machine
+    }
+
+    /// The file that the serial console is logged to.
+    pub(crate) fn console(&self) -> PathBuf {
+        self.dir.join(format!("{}.serial", self.name))
+    }
+
+    fn add(&mut self, option: &str, value: impl Into<String>) {
+        self.args.push(option.to_owned());
+        self.args.push(value.into());
+    }
+
+    /// The firmware; `vars` is the file with the NVRAM of a UEFI machine, which it writes to.
+    #[must_use]
+    pub(crate) fn firmware(mut self, firmware: Firmware, vars: &Path) -> Self {
+        if firmware == Firmware::Uefi {
+            self.add("-drive", format!("if=pflash,format=raw,readonly=on,file={OVMF_CODE}"));
+            self.add("-drive", format!("if=pflash,format=raw,file={}", option(vars)));
+        }
+        self
+    }
+
+    /// Boots a kernel directly.
+    #[must_use]
+    pub(crate) fn kernel(mut self, kernel: &Path, initrd: &Path, options: &str) -> Self {
+        self.add("-kernel", path(kernel));
+        self.add("-initrd", path(initrd));
+        self.add("-append", options);
+        self
+    }
+
+    /// Attaches a disk.
+    #[must_use]
+    pub(crate) fn disk(mut self, drive: &Drive<'_>) -> Self {
+        let id = format!("drive{}", self.drives);
+        let snapshot = if drive.throw_away { ",snapshot=on" } else { "" };
+        let (file, format) = (option(drive.file), drive.format);
+        self.add(
+            "-drive",
+            format!("if=none,id={id},file={file},format={format},cache=unsafe,discard=unmap{snapshot}"),
+        );
+        let device = match drive.bus {
+            Bus::Virtio => "virtio-blk-pci".to_owned(),
+            Bus::Ahci => format!("ide-hd,bus=sata.{}", self.drives),
+        };
+        let boot = drive.boot_index.map(|index| format!(",bootindex={index}")).unwrap_or_default();
+        let (serial, sector) = (drive.serial, drive.sector);
+        self.add(
+            "-device",
+            format!(
+                "{device},drive={id},serial={serial},logical_block_size={sector},physical_block_size={sector}{boot}"
+            ),
+        );
+        self.drives += 1;
+        self
+    }
+
+    /// Puts a CD into a SATA drive, first in the boot order.
+    #[must_use]
+    pub(crate) fn cd(mut self, iso: &Path) -> Self {
+        self.add("-drive", format!("if=none,id=cd,media=cdrom,format=raw,readonly=on,file={}", option(iso)));
+        self.add("-device", "ide-cd,bus=sata.5,drive=cd,bootindex=0");
+        self
+    }
+
+    /// Plugs a USB stick in, first in the boot order. The machine can write to it.
+    #[must_use]
+    pub(crate) fn usb(mut self, stick: &Path) -> Self {
+        self.add("-drive", format!("if=none,id=stick,format=raw,cache=unsafe,file={}", option(stick)));
+        self.add("-device", "qemu-xhci");
+        self.add("-device", "usb-storage,drive=stick,removable=on,bootindex=0");
+        self
+    }
+
+    /// Shares a folder under the tag that the agent looks for.
+    #[must_use]
+    pub(crate) fn share(mut self, dir: &Path) -> Self {
+        self.add(
+            "-virtfs",
+            format!("local,path={},mount_tag=drill,security_model=none,multidevs=remap", option(dir)),
+        );
+        self
+    }
+
+    /// Switches it on.
+    pub(crate) fn power_on<'a>(&self, lab: &'a Lab) -> Result<Running<'a>> {
+        use std::os::unix::process::CommandExt;
+        let log = self.dir.join(format!("{}.qemu", self.name));
+        write(&self.console(), "")?;
+        let errors = std::fs::File::create(&log).map_err(sys::Error::io("create", &log))?;
+        let mut child = Command::new("/usr/bin/setpriv")
+            .args(["--pdeathsig", "KILL", "--", "/usr/bin/qemu-system-x86_64"])
+            .args(&self.args)
+            // For the temporary files of throw-away disks.
+            .env("TMPDIR", &self.dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .process_group(0)
+            .spawn()
+            .map_err(sys::Error::io("start", "/usr/bin/qemu-system-x86_64"))?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Error::Machine { detail: "QEMU has no control channel".into(), console: log });
+        };
+        Ok(Running {
+            lab,
+            qmp: Qmp::new(input, output),
+            console: Console::new(&self.console()),
+            path: self.console(),
+            errors: log,
+            picture: self.dir.join(format!("{}.ppm", self.name)),
+            child,
+            started: Instant::now(),
+        })
+    }
+}
+
+/// A path inside a QEMU option, in which commas are doubled.
+fn option(file: &Path) -> String {
+    path(file).replace(',', ",,")
+}
+
+/// A machine that is switched on. Dropping it pulls the plug.
+pub(crate) struct Running<'a> {
+    lab: &'a Lab,
+    child: Child,
+    qmp: Qmp,
+    console: Console,
+    path: PathBuf,
+    errors: PathBuf,
+    picture: PathBuf,
+    started: Instant,
+}
+
+impl Running<'_> {
+    /// The console.
+    pub(crate) fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Since power-on.
+    pub(crate) fn since(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Waits until the machine ends by itself. What is feared on a console ends the wait with an error.
+    pub(crate) fn ends(&mut self, limit: Duration) -> Result<End> {
+        let mut seen = 0;
+        let mut last = None;
+        loop {
+            last = self.qmp.power().or(last);
+            if let Some(status) = self.child.try_wait().map_err(sys::Error::io("wait for", "qemu"))? {
+                // The event and the exit race: read once more what QEMU said before it ended.
+                std::thread::sleep(Duration::from_millis(50));
+                last = self.qmp.power().or(last);
+                return match last {
+                    Some(Power::Reset) => Ok(End::Reset),
+                    Some(Power::Off) if status.success() => Ok(End::Off),
+                    Some(Power::Panic) => Err(self.error("its kernel died".to_owned())),
+                    _ => Err(self.error(format!("QEMU ended with {status}: {}", self.said()))),
+                };
+            }
+            if self.console.len() != seen {
+                seen = self.console.len();
+                if let Some(feared) = self.console.feared() {
+                    // A moment, so that the reason is in the log as well.
+                    std::thread::sleep(Duration::from_secs(2));
+                    return Err(self.error(format!("its console said '{feared}'")));
+                }
+            }
+            self.pause(limit)?;
+        }
+    }
+
+    /// Waits until the console says something that matches.
+    pub(crate) fn says(&mut self, pattern: &[String], limit: Duration) -> Result<()> {
+        loop {
+            if self.console.missing(pattern).is_none() {
+                return Ok(());
+            }
+            if self.child.try_wait().map_err(sys::Error::io("wait for", "qemu"))?.is_some() {
+                return Err(self.error(format!("it ended without having said {pattern:?}")));
+            }
+            self.pause(limit)?;
+        }
+    }
+
+    fn pause(&mut self, limit: Duration) -> Result<()> {
+        self.lab.cancel().check()?;
+        if self.since() > limit {
+            self.qmp.picture(&path(&self.picture));
+            std::thread::sleep(Duration::from_secs(1));
+            return Err(self.error(format!("nothing came of it within {} s", limit.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        Ok(())
+    }
+
+    /// Pulls the plug, but lets QEMU close its disk images in order.
+    pub(crate) fn power_off(mut self) -> Result<()> {
+        self.qmp.quit();
+        for _ in 0..100 {
+            if self.child.try_wait().map_err(sys::Error::io("wait for", "qemu"))?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Err(self.error("QEMU did not end when it was asked to".to_owned()))
+    }
+
+    fn said(&self) -> String {
+        crate::console::tail(&self.errors, 3)
+    }
+
+    fn error(&self, detail: String) -> Error {
+        Error::Machine { detail, console: self.path.clone() }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

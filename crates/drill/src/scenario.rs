@@ -1,0 +1,382 @@
+//! Scenarios: one small TOML file each, that says which machine is drilled and what must come of it.
+//!
+//! This file reads and checks them. It starts nothing.
+
+use std::path::{Path, PathBuf};
+
+use regex_lite::Regex;
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// The firmware that a machine starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firmware {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF, with an NVRAM of its own.
+    Uefi,
+}
+
+/// How the disks are attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bus {
+    /// virtio-blk: `/dev/vda`.
+    #[default]
+    Virtio,
+    /// SATA: `/dev/sda`.
+    Ahci,
+}
+
+/// What the rescue medium is to the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Medium {
+    /// A CD in a SATA drive.
+    #[default]
+    Cd,
+    /// A USB stick onto which the ISO was copied.
+    Usb,
+}
+
+/// Damage done to the medium before it is booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Damage {
+    /// One byte in the middle of the archive is flipped.
+    Flip,
+    /// The last quarter is missing.
+    Truncate,
+}
+
+/// What has to happen when the medium is booted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expect {
+    /// The machine comes back.
+    #[default]
+    Recovered,
+    /// The recovery stops with a reason, before any disk is written.
+    Refused,
+}
+
+/// A filesystem, swap space or other content of a partition.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Part {
+    /// The partition's number in the table.
+    pub number: u32,
+    /// The program that makes its content, and its arguments; the device is appended.
+    pub format: Vec<String>,
+    /// Where it is mounted.
+    #[serde(default)]
+    pub mount: Option<String>,
+    /// Its mount options in fstab.
+    #[serde(default = "defaults")]
+    pub options: String,
+    /// Whether it is swap space.
+    #[serde(default)]
+    pub swap: bool,
+}
+
+impl Part {
+    /// The filesystem's type as `mount -t` knows it, from the program that makes it.
+    pub fn fstype(&self) -> String {
+        match self.format.first().map(String::as_str) {
+            Some("mkfs.fat") => "vfat".to_owned(),
+            Some("mkswap") => "swap".to_owned(),
+            Some(program) => program.trim_start_matches("mkfs.").to_owned(),
+            None => String::new(),
+        }
+    }
+}
+
+/// One disk of the machine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Disk {
+    /// Its size, as `qemu-img` reads it ("4G").
+    pub size: String,
+    /// Its sector size in bytes.
+    #[serde(default = "sector")]
+    pub sector_size: u32,
+    /// Its partition table, as `sfdisk` reads it.
+    pub table: String,
+    /// What is on its partitions.
+    #[serde(default)]
+    pub part: Vec<Part>,
+}
+
+/// The machine that is drilled.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Spec {
+    /// Its host name.
+    pub host: String,
+    /// Its firmware.
+    pub firmware: Firmware,
+    /// Its memory in MiB.
+    #[serde(default = "memory")]
+    pub memory: u32,
+    /// How its disks are attached.
+    #[serde(default)]
+    pub bus: Bus,
+    /// The text of `/etc/rear/local.conf`; without it there is no such file.
+    #[serde(default)]
+    pub config: Option<String>,
+    /// Options of `rear` before its command.
+    #[serde(default)]
+    pub options: String,
+    /// Its disks.
+    pub disk: Vec<Disk>,
+}
+
+/// The machine that the medium is booted on.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Recover {
+    /// What has to happen.
+    pub expect: Expect,
+    /// Sizes of the new blank disks; without it, those of the old ones.
+    pub sizes: Option<Vec<String>>,
+    /// Size of one more disk, full of somebody else's data, that must not change.
+    pub foreign: Option<String>,
+    /// What the medium is.
+    pub medium: Medium,
+    /// Damage done to the medium.
+    pub damage: Option<Damage>,
+    /// The UEFI NVRAM is that of the old machine (true) or empty (false).
+    pub keep_nvram: bool,
+    /// Patterns that must be seen on the console, in this order.
+    pub console: Vec<String>,
+    /// Limit in seconds.
+    pub timeout: Option<u64>,
+}
+
+/// The first boot of the recovered machine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Boot {
+    /// The UEFI NVRAM is that of the recovery (true) or empty (false).
+    pub keep_nvram: bool,
+}
+
+/// What may differ between the original and the recovered machine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Compare {
+    /// Patterns of paths that may differ, beside those that always may.
+    pub paths: Vec<String>,
+    /// Patterns of identifier lines that may differ.
+    pub identifiers: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    title: String,
+    #[serde(default = "yes")]
+    ci: bool,
+    #[serde(default)]
+    like: Option<String>,
+    #[serde(default)]
+    machine: Option<Spec>,
+    #[serde(default)]
+    sector_size: Option<u32>,
+    #[serde(default)]
+    recover: Recover,
+    #[serde(default)]
+    boot: Boot,
+    #[serde(default)]
+    compare: Compare,
+}
+
+/// One scenario, complete.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its file's name without the ending.
+    pub name: String,
+    /// What it shows, for people.
+    pub title: String,
+    /// Whether it belongs to the tests of every change.
+    pub ci: bool,
+    /// The scenario whose installed machine and medium it uses (its own name where it makes them itself).
+    pub source: String,
+    /// The machine.
+    pub machine: Spec,
+    /// The machine that the medium is booted on.
+    pub recover: Recover,
+    /// The first boot.
+    pub boot: Boot,
+    /// What may differ.
+    pub compare: Compare,
+}
+
+fn yes() -> bool {
+    true
+}
+fn defaults() -> String {
+    "defaults".to_owned()
+}
+fn sector() -> u32 {
+    512
+}
+fn memory() -> u32 {
+    2048
+}
+
+/// All scenarios of a folder, sorted by name.
+#[derive(Clone, Debug)]
+pub struct Catalogue(pub Vec<Scenario>);
+
+impl Catalogue {
+    /// Reads every `*.toml` of a folder.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no scenario.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(dir).map_err(sys::Error::io("list", dir))? {
+            let path = entry.map_err(sys::Error::io("list", dir))?.path();
+            if path.extension().is_some_and(|ending| ending == "toml") {
+                let text = std::fs::read_to_string(&path).map_err(sys::Error::io("read", &path))?;
+                files.push((path, text));
+            }
+        }
+        files.sort();
+        Self::parse(&files)
+    }
+
+    /// Builds the catalogue from the texts of the files.
+    ///
+    /// # Errors
+    /// A text that is no scenario.
+    pub fn parse(files: &[(PathBuf, String)]) -> Result<Self> {
+        let wrong = |path: &Path, detail: String| Error::Scenario { path: path.to_owned(), detail };
+        let mut parsed = Vec::new();
+        for (path, text) in files {
+            let file: File = toml::from_str(text).map_err(|error| wrong(path, error.to_string()))?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            parsed.push((name, path, file));
+        }
+        let mut scenarios = Vec::new();
+        for (name, path, file) in &parsed {
+            let model = match &file.like {
+                None => None,
+                Some(like) => Some(
+                    parsed
+                        .iter()
+                        .find(|(other, _, _)| other == like)
+                        .and_then(|(_, _, other)| other.machine.clone())
+                        .ok_or_else(|| wrong(path, format!("there is no machine in a scenario '{like}'")))?,
+                ),
+            };
+            let own = file.machine.is_some() || file.sector_size.is_some();
+            let mut machine = file
+                .machine
+                .clone()
+                .or(model)
+                .ok_or_else(|| wrong(path, "it needs a [machine] or like = \"SCENARIO\"".to_owned()))?;
+            if let Some(size) = file.sector_size {
+                machine.disk.iter_mut().for_each(|disk| disk.sector_size = size);
+            }
+            check(&machine, &file.recover).map_err(|detail| wrong(path, detail))?;
+            for pattern in
+                file.recover.console.iter().chain(&file.compare.paths).chain(&file.compare.identifiers)
+            {
+                Regex::new(pattern).map_err(|error| wrong(path, format!("'{pattern}': {error}")))?;
+            }
+            let source = if own { name.clone() } else { file.like.clone().unwrap_or_else(|| name.clone()) };
+            scenarios.push(Scenario {
+                name: name.clone(),
+                title: file.title.clone(),
+                ci: file.ci,
+                source,
+                machine,
+                recover: file.recover.clone(),
+                boot: file.boot.clone(),
+                compare: file.compare.clone(),
+            });
+        }
+        Ok(Self(scenarios))
+    }
+
+    /// The scenario of this name, or the only one whose name begins so.
+    pub fn find(&self, name: &str) -> Option<&Scenario> {
+        self.0.iter().find(|scenario| scenario.name == name).or_else(|| {
+            let mut matching = self.0.iter().filter(|scenario| scenario.name.starts_with(name));
+            matching.next().filter(|_| matching.next().is_none())
+        })
+    }
+}
+
+fn check(machine: &Spec, recover: &Recover) -> Result<(), String> {
+    if machine.disk.is_empty() {
+        return Err("the machine needs at least one [[machine.disk]]".to_owned());
+    }
+    if let Some(sizes) = &recover.sizes
+        && sizes.is_empty()
+        && recover.foreign.is_none()
+    {
+        return Err("a machine without disks cannot be recovered".to_owned());
+    }
+    let parts = || machine.disk.iter().flat_map(|disk| &disk.part);
+    if parts().filter(|part| part.mount.as_deref() == Some("/")).count() != 1 {
+        return Err("exactly one partition must have mount = \"/\"".to_owned());
+    }
+    match parts().find(|part| part.format.is_empty()) {
+        Some(part) => Err(format!("partition {} has an empty format", part.number)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = r#"
+        title = "first"
+        [machine]
+        host = "one"
+        firmware = "bios"
+        [[machine.disk]]
+        size = "4G"
+        table = "label: gpt"
+        part = [{ number = 1, format = ["mkfs.ext4", "-q"], mount = "/" }]
+    "#;
+
+    fn parse(files: &[(&str, &str)]) -> Result<Catalogue> {
+        Catalogue::parse(
+            &files.iter().map(|(name, text)| (name.into(), (*text).to_owned())).collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn a_variant_uses_the_other_ones_medium() {
+        let b = "title = 'b'\nlike = 'a'\n[recover]\nexpect = 'refused'\nsizes = ['1G']";
+        let c = "title = 'c'\nlike = 'a'\nsector-size = 4096";
+        let all = parse(&[("a.toml", A), ("b.toml", b), ("c.toml", c)]).unwrap();
+        assert_eq!(all.find("b").unwrap().source, "a");
+        assert_eq!(all.find("c").unwrap().source, "c");
+        assert_eq!(all.find("c").unwrap().machine.disk[0].sector_size, 4096);
+        assert_eq!(all.find("a").unwrap().machine.disk[0].sector_size, 512);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |text: &str| parse(&[("a.toml", A), ("x.toml", text)]).unwrap_err().to_string();
+        assert!(error("title = 'x'\nlike = 'none'").contains("'none'"));
+        assert!(error("title = 'x'").contains("[machine]"));
+        assert!(error("title = 'x'\nlike = 'a'\n[recover]\nmedum = 'cd'").contains("medum"));
+        assert!(error("title = 'x'\nlike = 'a'\n[recover]\nconsole = ['(']").contains("'('"));
+    }
+
+    #[test]
+    fn the_scenarios_of_the_repository_are_valid() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
+        let all = Catalogue::read(&dir).unwrap();
+        assert!(all.0.iter().filter(|scenario| scenario.ci).count() >= 3);
+    }
+}

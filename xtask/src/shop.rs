@@ -1,0 +1,120 @@
+//! What all commands share: the repository, cargo, the host's packages, the lab for the VMs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use drill::{Catalogue, Lab, Scenario};
+use sys::{Cancel, Sys};
+
+/// The target of the release binary: static, so that it runs in every rescue system.
+const TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// The repository and its tools.
+pub(crate) struct Shop {
+    /// The root of the repository.
+    pub(crate) root: PathBuf,
+    /// Raised by Ctrl-C.
+    pub(crate) cancel: Cancel,
+    started: Instant,
+}
+
+impl Shop {
+    /// Finds the repository and takes over Ctrl-C.
+    pub(crate) fn open() -> Result<Self> {
+        let root =
+            Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not in the repository")?;
+        Ok(Self { root: root.to_owned(), cancel: Cancel::on_signals()?, started: Instant::now() })
+    }
+
+    /// Says something, with the time since the start.
+    pub(crate) fn say(&self, line: &str) {
+        say(self.started, line);
+    }
+
+    /// Installs the host's packages that are missing, and says so before.
+    pub(crate) fn provide(&self, vms: bool) -> Result<()> {
+        let sys = sys::Real::new(self.cancel.clone());
+        let mut missing = if vms { drill::missing_packages(&sys) } else { Vec::new() };
+        if sys.which("musl-gcc").is_none() {
+            missing.push("musl-tools".to_owned());
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.say(&format!("installing with apt: {}", missing.join(" ")));
+        if !sys::info::is_root() {
+            bail!("root is needed to install {}; run this as root or install them first", missing.join(" "));
+        }
+        drill::install_packages(&sys, &missing).context("the packages could not be installed")
+    }
+
+    /// All scenarios of the repository.
+    pub(crate) fn catalogue(&self) -> Result<Catalogue> {
+        Ok(Catalogue::read(&self.root.join("tests/scenarios"))?)
+    }
+
+    /// One scenario by its name.
+    pub(crate) fn scenario(&self, name: &str) -> Result<Scenario> {
+        let catalogue = self.catalogue()?;
+        let names = || catalogue.0.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ");
+        catalogue
+            .find(name)
+            .cloned()
+            .with_context(|| format!("there is no scenario '{name}'; there are {}", names()))
+    }
+
+    /// The place where VMs are made. Only one command at a time may use it: the lock is held as long as the
+    /// returned value lives.
+    pub(crate) fn lab(&self) -> Result<(Lab, sys::lock::Lock)> {
+        if !sys::info::is_root() {
+            bail!("root is needed to make guests (debootstrap, chroot); run this as root");
+        }
+        let dir = self.root.join("target/drill");
+        std::fs::create_dir_all(&dir)?;
+        let lock = sys::lock::Lock::take(&dir.join("lock"))?;
+        let started = self.started;
+        Ok((Lab::new(dir, self.cancel.clone(), move |line| say(started, line)), lock))
+    }
+
+    /// Runs cargo in the repository, its output to the terminal.
+    pub(crate) fn cargo(&self, arguments: &[&str]) -> Result<()> {
+        self.say(&format!("cargo {}", arguments.join(" ")));
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo).args(arguments).current_dir(&self.root).status()?;
+        self.cancel.check()?;
+        if !status.success() {
+            bail!("'cargo {}' failed", arguments.join(" "));
+        }
+        Ok(())
+    }
+
+    /// Builds the static release binary and gives its path.
+    pub(crate) fn build(&self) -> Result<PathBuf> {
+        self.provide(false)?;
+        self.target()?;
+        self.cargo(&["build", "--quiet", "--release", "--target", TARGET, "-p", "rear"])?;
+        Ok(self.root.join("target").join(TARGET).join("release/rear"))
+    }
+
+    /// Adds the target to the toolchain where it is missing.
+    fn target(&self) -> Result<()> {
+        let sysroot = Command::new("rustc").args(["--print", "sysroot"]).current_dir(&self.root).output()?;
+        let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
+        if Path::new(&sysroot).join("lib/rustlib").join(TARGET).exists() {
+            return Ok(());
+        }
+        self.say(&format!("installing with rustup: the target {TARGET}"));
+        let status = Command::new("rustup").args(["target", "add", TARGET]).current_dir(&self.root).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            _ => bail!("the target {TARGET} is not installed; run 'rustup target add {TARGET}'"),
+        }
+    }
+}
+
+fn say(started: Instant, line: &str) {
+    let seconds = started.elapsed().as_secs();
+    println!("[{:>2}:{:02}] {line}", seconds / 60, seconds % 60);
+}

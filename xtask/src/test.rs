@@ -1,0 +1,132 @@
+//! `cargo xtask test`: everything that must hold, from the format of the source to whole machines.
+//!
+//! Cargo works while the guests are made; then the scenarios run two at a time. A scenario that uses another one's
+//! medium follows it in the same lane.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result};
+use drill::{Base, Drill, Lab, Outcome, Phase, Recipe, Report, Scenario};
+
+use crate::shop::Shop;
+
+/// VMs with two processors each, on the two cores of the smallest machine that this has to run on.
+const LANES: usize = 2;
+
+/// Runs all tests. The last line that is printed is `N passed, N failed`.
+pub(crate) fn run(shop: &Shop, no_vm: bool, all: bool) -> Result<ExitCode> {
+    shop.provide(!no_vm)?;
+    let scenarios: Vec<Scenario> = if no_vm {
+        Vec::new()
+    } else {
+        shop.catalogue()?.0.into_iter().filter(|one| one.ci || all).collect()
+    };
+    let place = if no_vm { None } else { Some(shop.lab()?) };
+    let lab = place.as_ref().map(|(lab, _)| lab);
+
+    let mut rows: Vec<(String, bool)> = Vec::new();
+    let (base, rear) = std::thread::scope(|scope| {
+        let guests = lab.map(|lab| scope.spawn(|| guests(lab, &scenarios)));
+        for (name, arguments) in [
+            ("cargo fmt", &["fmt", "--all", "--check"][..]),
+            ("cargo clippy", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+            ("cargo test", &["test", "--quiet", "--workspace"]),
+        ] {
+            rows.push(row(shop, name, shop.cargo(arguments)));
+        }
+        let rear = lab.map(|_| shop.build());
+        let base = guests.map(|thread| thread.join().map_err(|_| anyhow::anyhow!("the guests' thread died")));
+        (base, rear)
+    });
+    let mut reports = Vec::new();
+    if let (Some(lab), Some(base), Some(rear)) = (lab, base, rear) {
+        let base = base.and_then(|base| base);
+        if let (Ok(base), Ok(rear)) = (&base, &rear) {
+            reports = lanes(lab, base, rear, scenarios);
+        }
+        rows.push(row(shop, "guests", base.map(|_| ())));
+        rows.push(row(shop, "release build", rear.map(|_| ())));
+    }
+    shop.cancel.check()?;
+
+    println!();
+    for (name, passed) in &rows {
+        println!("{name:<24} {}", if *passed { "passed" } else { "FAILED" });
+    }
+    reports.sort_by(|one, other| one.scenario.cmp(&other.scenario));
+    for report in &reports {
+        println!("{}", report.line());
+    }
+    for report in &reports {
+        if let Outcome::Failed(phase, reason) = &report.outcome {
+            println!("\n{} failed in phase {phase}: {reason}", report.scenario);
+        }
+    }
+    for report in reports.iter().filter(|report| report.figures.recovery.is_some()) {
+        let figures: Vec<String> =
+            report.figures.rows().into_iter().map(|(name, value)| format!("{name} {value}")).collect();
+        println!("{}: {}", report.scenario, figures.join(", "));
+    }
+    let failed = rows.iter().filter(|(_, passed)| !passed).count()
+        + reports.iter().filter(|one| !one.passed()).count();
+    println!("{} passed, {failed} failed", rows.len() + reports.len() - failed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn row(shop: &Shop, name: &str, result: Result<()>) -> (String, bool) {
+    if let Err(error) = &result {
+        shop.say(&format!("{name} FAILED: {error:#}"));
+    }
+    (name.to_owned(), result.is_ok())
+}
+
+/// Makes the base machine and installs every scenario's machine.
+fn guests(lab: &Lab, scenarios: &[Scenario]) -> Result<Base> {
+    let base = Base::prepare(lab, &Recipe::default()).context("the base machine cannot be made")?;
+    for scenario in scenarios {
+        Drill::new(lab, &base, scenario, None)
+            .install()
+            .with_context(|| format!("the machine of {} cannot be installed", scenario.name))?;
+    }
+    Ok(base)
+}
+
+/// Runs the scenarios in parallel lanes, those with one medium behind each other.
+fn lanes(lab: &Lab, base: &Base, rear: &Path, scenarios: Vec<Scenario>) -> Vec<Report> {
+    let mut groups: Vec<Vec<Scenario>> = Vec::new();
+    // The one that makes the medium goes first.
+    let (makers, users): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(|one| one.source == one.name);
+    for one in makers.into_iter().chain(users) {
+        match groups.iter_mut().find(|group| group[0].source == one.source) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    // The longest lane starts first.
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    let queue = Mutex::new(VecDeque::from(groups));
+    let reports = Mutex::new(Vec::new());
+    let next = || queue.lock().ok().and_then(|mut queue| queue.pop_front());
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                while let Some(group) = next() {
+                    for scenario in &group {
+                        let drill = Drill::new(lab, base, scenario, Some(rear));
+                        let report = drill.run(Phase::Install);
+                        if report.passed() {
+                            drill.sweep();
+                        }
+                        if let Ok(mut reports) = reports.lock() {
+                            reports.push(report);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    reports.into_inner().unwrap_or_default()
+}
