@@ -1,0 +1,85 @@
+//! Why no fit was found, with all that a person needs to decide.
+
+use std::collections::BTreeMap;
+
+use layout::{Firmware, NodeId};
+
+/// Why the saved layout has no place on the present disks. Nothing was written when this is returned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FitError {
+    /// The machine was started in another firmware mode than the saved one.
+    #[error("the saved machine boots with {saved}, this one was started in {present} mode: choose {saved} boot in the firmware setup, \
+             start the rescue medium again, then recover. Nothing was written.",
+            saved = firmware(*.saved), present = firmware(*.present))]
+    Firmware {
+        /// How the saved machine boots.
+        saved: Firmware,
+        /// How this one was started.
+        present: Firmware,
+    },
+    /// Another processor architecture.
+    #[error(
+        "the saved machine has the architecture {saved}, this one has {present}: its programs cannot run here. \
+         Recover on a {saved} machine. Nothing was written."
+    )]
+    Architecture {
+        /// Architecture of the saved machine.
+        saved: String,
+        /// Architecture of this one.
+        present: String,
+    },
+    /// The operator's own mapping cannot be followed.
+    #[error("the given disk mapping cannot be used: {reason}\n{table}")]
+    Mapping {
+        /// What is wrong with it.
+        reason: String,
+        /// All present disks.
+        table: String,
+    },
+    /// For at least one saved disk there is no suitable disk.
+    #[error("no disk was found for {missing}. Nothing was written.\n{table}\n{hint}")]
+    Missing {
+        /// The saved disks without a place, for people.
+        missing: String,
+        /// All present disks, each with the reason why it was not taken.
+        table: String,
+        /// What to do.
+        hint: String,
+    },
+    /// More than one assignment would do.
+    #[error("it is not clear which disk is to be used for {unclear}: {reason}. Nothing was written.\n{table}\nproposed mapping:\n{}\n{hint}",
+            lines(.proposal))]
+    Ambiguous {
+        /// The saved disks in question, for people.
+        unclear: String,
+        /// Why it is not clear.
+        reason: String,
+        /// All present disks.
+        table: String,
+        /// A mapping that would work, saved disk to present disk, as ids.
+        proposal: BTreeMap<NodeId, NodeId>,
+        /// What to do.
+        hint: String,
+    },
+}
+
+impl FitError {
+    /// The mapping that would work, where several would.
+    pub fn proposal(&self) -> Option<&BTreeMap<NodeId, NodeId>> {
+        match self {
+            Self::Ambiguous { proposal, .. } => Some(proposal),
+            _ => None,
+        }
+    }
+}
+
+fn firmware(firmware: Firmware) -> &'static str {
+    match firmware {
+        Firmware::Bios => "BIOS",
+        Firmware::Uefi => "UEFI",
+    }
+}
+
+fn lines(proposal: &BTreeMap<NodeId, NodeId>) -> String {
+    proposal.iter().map(|(saved, present)| format!("  {saved} -> {present}")).collect::<Vec<_>>().join("\n")
+}
