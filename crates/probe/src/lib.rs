@@ -1,1 +1,37 @@
-//! Turns this machine into a layout, with evidence.
+//! Turns this machine into a [`layout::Layout`], with evidence.
+//!
+//! Facts come from `/sys`, `/proc`, udev's database and the superblocks themselves; no program is started. Every
+//! format has a module with a pure parser. What is not known is said to be unknown, never taken for empty.
+//! [`coverage`] decides what a backup of this machine holds, what it leaves out by which rule, and what it cannot
+//! hold. Nothing here writes anything.
+
+mod block;
+mod btrfs;
+mod bytes;
+mod content;
+mod coverage;
+mod device;
+mod error;
+mod ext;
+mod fstab;
+mod gpt;
+mod identity;
+mod machine;
+mod mbr;
+mod member;
+mod mounts;
+mod other;
+mod rules;
+mod sources;
+mod stacked;
+mod swap;
+mod table;
+mod vfat;
+mod xfs;
+
+pub use coverage::{Coverage, CoverageRow, Decision, Rules, coverage, reduce};
+pub use error::{Error, Result};
+pub use fstab::fstab_problems;
+pub use machine::machine;
+pub use mounts::{MountEntry, mountinfo};
+pub use sources::sources;

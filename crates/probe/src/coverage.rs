@@ -1,0 +1,494 @@
+//! Coverage: for everything that is mounted, swapped on or stored on the disks, whether a backup holds it, leaves
+//! it out by a named rule, or cannot hold it. Computed from what is there, never from what is configured; decides
+//! nothing silently and writes nothing.
+
+use layout::{Bytes, Content, Device, FsKind, Kind, Layout, NodeId};
+use sys::Sys;
+
+use crate::mounts::{self, MountEntry};
+use crate::rules::{Class, class, component, is_below, trim};
+use crate::{Result, ext};
+
+/// Rules of the configuration that leave something out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules<'a> {
+    /// Mount points that are not archived (`EXCLUDE_BACKUP`, `EXCLUDE_MOUNTPOINTS`), with or without `fs:`.
+    pub exclude_mounts: &'a [String],
+    /// Directories below which filesystems are left out (`AUTOEXCLUDE_PATH`).
+    pub autoexclude_path: &'a [String],
+    /// Devices or mount points that may be lost (`COVERAGE_WAIVE`).
+    pub waive: &'a [String],
+    /// Devices that are left alone (`EXCLUDE_COMPONENTS`): `/dev/sdb`, `disk:/dev/sdb`, an id of the layout.
+    pub exclude_components: &'a [String],
+    /// Leave disks alone that nothing mounted or swapped on lies on (`AUTOEXCLUDE_DISKS`).
+    pub autoexclude_disks: bool,
+}
+
+/// What happens to one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is in the backup and comes back.
+    Captured,
+    /// It is left out on purpose.
+    Excluded {
+        /// By which rule.
+        rule: String,
+    },
+    /// It cannot be backed up, and nobody said that it may be lost. An error.
+    Unsupported {
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+/// One line of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoverageRow {
+    /// Mount point or device path.
+    pub what: String,
+    /// The layout's device behind it.
+    pub device: Option<NodeId>,
+    /// Type of the filesystem, or what else it is; may be empty.
+    pub fs_type: String,
+    /// Bytes in use.
+    pub bytes: Option<Bytes>,
+    /// Inodes in use.
+    pub files: Option<u64>,
+    /// What happens to it.
+    pub decision: Decision,
+}
+
+/// The whole answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Mounts, then swap, then what else lies on the disks.
+    pub rows: Vec<CoverageRow>,
+    /// Whole disks that a recovery makes again; all others are left alone.
+    pub recreate: Vec<NodeId>,
+    /// Mount points to archive, `/` first, parents first.
+    pub mounts: Vec<String>,
+}
+
+impl Coverage {
+    /// What stands in the way of a backup.
+    pub fn unsupported(&self) -> impl Iterator<Item = &CoverageRow> {
+        self.rows.iter().filter(|row| matches!(row.decision, Decision::Unsupported { .. }))
+    }
+
+    /// An aligned table for people, ending in a newline.
+    pub fn table(&self) -> String {
+        let mut lines = vec![["WHAT", "TYPE", "USED", "FILES", "DECISION"].map(str::to_owned)];
+        for row in &self.rows {
+            let decision = match &row.decision {
+                Decision::Captured => "captured".to_owned(),
+                Decision::Excluded { rule } => format!("excluded: {rule}"),
+                Decision::Unsupported { why } => format!("UNSUPPORTED: {why}"),
+            };
+            lines.push([
+                row.what.clone(),
+                row.fs_type.clone(),
+                row.bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
+                row.files.map(|files| files.to_string()).unwrap_or_default(),
+                decision,
+            ]);
+        }
+        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+        let widths = [width(0), width(1), width(2), width(3)];
+        let mut out = String::new();
+        for [what, kind, used, files, decision] in &lines {
+            let [a, b, c, d] = widths;
+            out.push_str(&format!("{what:<a$}  {kind:<b$}  {used:>c$}  {files:>d$}  {decision}\n"));
+        }
+        out
+    }
+}
+
+/// Decides for everything on this machine. `layout` is what [`crate::machine`] has just found.
+///
+/// # Errors
+/// When the machine cannot be read. What cannot be backed up is no error here but a row of the result.
+pub fn coverage(sys: &dyn Sys, layout: &Layout, rules: &Rules<'_>) -> Result<Coverage> {
+    let mut work = Work { sys, layout, rules, result: Coverage::default(), pseudo: 0, auto: Vec::new() };
+    let mounted = mounts::mountinfo(sys)?;
+    for (i, mount) in mounted.iter().enumerate() {
+        let same_place = |later: &&MountEntry| later.mount_point == mount.mount_point;
+        match mounted[i + 1..].iter().find(same_place) {
+            // The same thing mounted over itself is one thing.
+            Some(later) if later.major_minor == mount.major_minor && later.root == mount.root => {}
+            later => work.mount(mount, later.is_some())?,
+        }
+    }
+    work.swaps()?;
+    work.disks()?;
+    let Work { mut result, pseudo, .. } = work;
+    result.mounts.sort_by(|a, b| mounts::by_depth(a).cmp(&mounts::by_depth(b)));
+    if pseudo > 0 {
+        result.rows.push(CoverageRow {
+            what: format!("{pseudo} pseudo filesystems"),
+            device: None,
+            fs_type: "proc, sysfs, tmpfs, ...".to_owned(),
+            bytes: None,
+            files: None,
+            decision: excluded("made anew at every boot"),
+        });
+    }
+    Ok(result)
+}
+
+fn excluded(rule: impl Into<String>) -> Decision {
+    Decision::Excluded { rule: rule.into() }
+}
+
+fn unsupported(why: impl Into<String>) -> Decision {
+    Decision::Unsupported { why: why.into() }
+}
+
+struct Work<'a> {
+    sys: &'a dyn Sys,
+    layout: &'a Layout,
+    rules: &'a Rules<'a>,
+    result: Coverage,
+    pseudo: usize,
+    /// Rows that only AUTOEXCLUDE_PATH leaves out, which nobody named.
+    auto: Vec<usize>,
+}
+
+impl Work<'_> {
+    fn row(&mut self, what: &str, device: Option<&Device>, fs_type: &str, decision: Decision) {
+        self.result.rows.push(CoverageRow {
+            what: what.to_owned(),
+            device: device.map(|device| device.id.clone()),
+            fs_type: fs_type.to_owned(),
+            bytes: device.and_then(Device::filesystem).and_then(|fs| fs.used),
+            files: None,
+            decision,
+        });
+    }
+
+    fn mount(&mut self, mount: &MountEntry, hidden: bool) -> Result<()> {
+        let point = mount.mount_point.as_str();
+        let kind = mount.fs_type.as_str();
+        let on_loop = mount.source.starts_with("/dev/loop");
+        match class(kind) {
+            Class::Local if on_loop && point != "/" => {
+                self.row(
+                    point,
+                    None,
+                    kind,
+                    excluded("lies in a file (loop device), which is kept as a file"),
+                );
+            }
+            Class::Local => self.local(mount, hidden)?,
+            _ if point == "/" && !hidden => {
+                let why =
+                    format!("the root filesystem is {kind}, which is not stored on a disk of this machine");
+                let decision = self.waived(point, None, unsupported(why));
+                self.row(point, None, kind, decision);
+            }
+            Class::Pseudo => self.pseudo += 1,
+            Class::Image if on_loop => self.pseudo += 1,
+            Class::Network => {
+                self.row(point, None, kind, excluded("network filesystem: restored from its server"));
+            }
+            Class::Fuse => {
+                let rule = "presented by a program (FUSE), which keeps its files elsewhere";
+                self.row(point, None, kind, excluded(rule));
+            }
+            Class::Image => {
+                let device = mounts::node_of(self.sys, self.layout, mount)?;
+                self.row(point, device, kind, excluded("read-only medium or image"));
+            }
+            Class::Local if on_loop => {
+                self.row(
+                    point,
+                    None,
+                    kind,
+                    excluded("lies in a file (loop device), which is kept as a file"),
+                );
+            }
+            Class::Local => self.local(mount, hidden)?,
+        }
+        Ok(())
+    }
+
+    fn local(&mut self, mount: &MountEntry, hidden: bool) -> Result<()> {
+        let point = mount.mount_point.as_str();
+        let device = mounts::node_of(self.sys, self.layout, mount)?;
+        let (decision, auto) = self.judge(mount, device, hidden);
+        if decision == Decision::Captured {
+            self.result.mounts.push(point.to_owned());
+        }
+        // Where the device is the same, the numbers stand in the row of its first mount already.
+        let second = matches!(&decision, Decision::Excluded { rule } if rule.starts_with("second"));
+        let usage = if second || hidden { None } else { Some(self.sys.usage(point.as_ref())?) };
+        if auto {
+            self.auto.push(self.result.rows.len());
+        }
+        self.result.rows.push(CoverageRow {
+            what: point.to_owned(),
+            device: device.map(|device| device.id.clone()),
+            fs_type: mount.fs_type.clone(),
+            bytes: usage.map(|usage| Bytes(usage.total.saturating_sub(usage.free))),
+            files: usage.map(|usage| usage.files),
+            decision,
+        });
+        Ok(())
+    }
+
+    /// The decision for a filesystem of this machine's disks, and whether only AUTOEXCLUDE_PATH made it.
+    fn judge(&self, mount: &MountEntry, device: Option<&Device>, hidden: bool) -> (Decision, bool) {
+        let point = mount.mount_point.as_str();
+        if let Some(device) = device
+            && let Some(first) = self.layout.mounts_of(&device.id).next()
+            && first.mount_point != point
+            && mount.fs_type != "btrfs"
+        {
+            let how = if mount.root == "/" { "second mount" } else { "second view (bind mount)" };
+            return (
+                excluded(format!("{how} of {}, which is mounted at {}", device.path, first.mount_point)),
+                false,
+            );
+        }
+        if let Some(rule) = self.rules.exclude_mounts.iter().find(|rule| trim(component(rule)) == point) {
+            return (excluded(format!("EXCLUDE_BACKUP or EXCLUDE_MOUNTPOINTS names {rule}")), false);
+        }
+        if let Some(device) = device
+            && let Some(rule) = self.component_rule(device)
+        {
+            return (excluded(format!("EXCLUDE_COMPONENTS names {rule}")), false);
+        }
+        if let Some(dir) = self.rules.autoexclude_path.iter().find(|dir| is_below(point, dir)) {
+            return (excluded(format!("below {dir} (AUTOEXCLUDE_PATH)")), true);
+        }
+        let decision = match (hidden, device) {
+            (true, _) => unsupported(format!(
+                "another filesystem is mounted over it at {point}, so its files cannot be read; unmount one of them"
+            )),
+            (false, None) => unsupported(format!(
+                "{} lies on '{}', which is no disk or partition that this version knows",
+                mount.fs_type, mount.source
+            )),
+            (false, Some(device)) => match problem(self.layout, mount, device) {
+                Some(why) => unsupported(why),
+                None => Decision::Captured,
+            },
+        };
+        (self.waived(point, device, decision), false)
+    }
+
+    /// Turns an unsupported thing into an excluded one where it is waived by mount point, path or id.
+    fn waived(&self, what: &str, device: Option<&Device>, decision: Decision) -> Decision {
+        let named = |rule: &&String| {
+            let rule = trim(component(rule));
+            rule == what || device.is_some_and(|d| rule == d.path || rule == d.id.0 || self.leads_to(rule, d))
+        };
+        let waived = self.rules.waive.iter().any(|rule| named(&rule));
+        if matches!(decision, Decision::Unsupported { .. }) && waived {
+            return excluded("waived by COVERAGE_WAIVE");
+        }
+        decision
+    }
+
+    /// Whether a name such as `/dev/disk/by-id/...` or `/dev/mapper/...` is a link to the device.
+    fn leads_to(&self, name: &str, device: &Device) -> bool {
+        name.starts_with("/dev/")
+            && self.layout.device_by_path(name).is_none()
+            && mounts::resolve(self.sys, name).is_ok_and(|path| path == device.path)
+    }
+
+    /// The rule that leaves this device or a disk below it alone.
+    fn component_rule(&self, device: &Device) -> Option<&String> {
+        let disks = self.layout.disks_below(&device.id);
+        self.rules.exclude_components.iter().find(|rule| {
+            let name = component(rule);
+            std::iter::once(&device)
+                .chain(&disks)
+                .any(|d| name == d.path || **rule == d.id.0 || self.leads_to(name, d))
+        })
+    }
+
+    fn swaps(&mut self) -> Result<()> {
+        for swap in mounts::swaps(self.sys)? {
+            let path = if swap.is_file { swap.path.clone() } else { mounts::resolve(self.sys, &swap.path)? };
+            let device = self.layout.device_by_path(&path);
+            let decision = if path.starts_with("/dev/zram") {
+                excluded("compressed memory, made anew at every boot")
+            } else if swap.is_file {
+                // Kept in the archive like any file: its blocks matter, its content does not.
+                Decision::Captured
+            } else {
+                self.swap_device(&path, device)
+            };
+            self.row(&path, device, if swap.is_file { "swap file" } else { "swap" }, decision);
+            if let Some(row) = self.result.rows.last_mut() {
+                row.bytes = Some(Bytes(swap.kibibytes.saturating_mul(1024)));
+            }
+        }
+        Ok(())
+    }
+
+    fn swap_device(&self, path: &str, device: Option<&Device>) -> Decision {
+        if let Some(device) = device
+            && let Some(rule) = self.component_rule(device)
+        {
+            return excluded(format!("EXCLUDE_COMPONENTS names {rule}"));
+        }
+        let plain =
+            device.is_some_and(|d| plain(self.layout, d).is_none() && matches!(d.content, Content::Swap(_)));
+        let decision = if plain {
+            Decision::Captured
+        } else {
+            unsupported(format!("swap on {path}: only swap on disks and partitions can be made again so far"))
+        };
+        self.waived(path, device, decision)
+    }
+
+    fn disks(&mut self) -> Result<()> {
+        let layout = self.layout;
+        for disk in layout.disks() {
+            let tree = layout.subtree(&disk.id);
+            let captured = |row: &CoverageRow| {
+                row.decision == Decision::Captured
+                    && row.device.as_ref().is_some_and(|id| tree.iter().any(|device| device.id == *id))
+            };
+            let needed = self.result.rows.iter().any(captured);
+            if let Some(rule) = self.component_rule(disk).cloned() {
+                self.row(
+                    &disk.path,
+                    Some(disk),
+                    "disk",
+                    excluded(format!("EXCLUDE_COMPONENTS names {rule}")),
+                );
+                continue;
+            }
+            // A write-protected or removable disk is not made again only because it is plugged in.
+            let fixed = disk.disk().is_some_and(|d| !d.removable && !d.read_only && d.transport != "virtual");
+            let blank = matches!(disk.content, Content::Empty | Content::Unknown { .. });
+            if !needed && (self.rules.autoexclude_disks || !fixed || blank) {
+                let rule = "nothing of it is in the backup: left untouched";
+                self.row(&disk.path, Some(disk), "disk", excluded(rule));
+                continue;
+            }
+            self.result.recreate.push(disk.id.clone());
+            for device in tree {
+                self.stored(disk, device);
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies unused on a disk that is made again: it would be lost.
+    fn stored(&mut self, disk: &Device, device: &Device) {
+        let mine = |row: &CoverageRow| row.device.as_ref() == Some(&device.id);
+        if let Some(index) = self.auto.iter().copied().find(|index| mine(&self.result.rows[*index])) {
+            let point = self.result.rows[index].what.clone();
+            let why = format!(
+                "{} is mounted at {point} and left out by AUTOEXCLUDE_PATH, but its disk {} is made again, so its \
+                 content would be lost; change AUTOEXCLUDE_PATH, or name it in COVERAGE_WAIVE",
+                device.path, disk.path
+            );
+            self.result.rows[index].decision = self.waived(&point, Some(device), unsupported(why));
+        }
+        if self.result.rows.iter().any(mine) {
+            return;
+        }
+        let what = match &device.content {
+            Content::Empty | Content::Table(_) | Content::BootCode | Content::Swap(_) => return,
+            Content::Filesystem(fs) => format!("({}) is not mounted", fs.fs_type()),
+            _ if !self.layout.children(&device.id).is_empty() => return,
+            Content::LvmMember { .. } => "(LVM physical volume) is not in use".to_owned(),
+            Content::MdMember { .. } => "(software RAID member) is not in use".to_owned(),
+            Content::Luks { .. } => "(LUKS container) is not open".to_owned(),
+            Content::Unknown { what } => format!("({what}) cannot be backed up"),
+        };
+        let kind = device.filesystem().map_or("", |fs| fs.fs_type()).to_owned();
+        let decision = match self.component_rule(device).cloned() {
+            Some(rule) => excluded(format!("EXCLUDE_COMPONENTS names {rule}")),
+            None => {
+                let why = format!(
+                    "{} {what}: its content would be lost when {} is recreated",
+                    device.path, disk.path
+                );
+                self.waived(&device.path, Some(device), unsupported(why))
+            }
+        };
+        self.row(&device.path, Some(device), &kind, decision);
+    }
+}
+
+/// Why a device is no plain disk or partition; `None` when it is one.
+fn plain(layout: &Layout, device: &Device) -> Option<&'static str> {
+    match &device.kind {
+        Kind::Disk(disk) if disk.transport == "virtual" => Some("a virtual block device"),
+        Kind::Disk(_) => None,
+        Kind::Partition(partition) => {
+            layout.device(&partition.parent).and_then(|parent| plain(layout, parent))
+        }
+        Kind::MdArray(_) => Some("a software RAID array"),
+        Kind::LogicalVolume(volume) if volume.group.is_empty() => Some("a device-mapper volume"),
+        Kind::LogicalVolume(_) => Some("an LVM logical volume"),
+        Kind::LuksMapping(_) => Some("an encrypted volume (LUKS)"),
+        Kind::Multipath(_) => Some("a multipath disk"),
+    }
+}
+
+/// Why a mounted filesystem of a known device cannot be made again; `None` when it can.
+fn problem(layout: &Layout, mount: &MountEntry, device: &Device) -> Option<String> {
+    let path = &device.path;
+    if let Some(what) = plain(layout, device) {
+        return Some(format!("{path} is {what}, which cannot be made again so far"));
+    }
+    let Some(fs) = device.filesystem() else {
+        return Some(format!(
+            "{} is mounted from {path}, but no known filesystem was found there",
+            mount.fs_type
+        ));
+    };
+    let family = |name: &str| match name {
+        "ext2" | "ext3" | "ext4" => "ext".to_owned(),
+        "msdos" => "vfat".to_owned(),
+        other => other.to_owned(),
+    };
+    if family(&mount.fs_type) != family(fs.fs_type()) && mount.fs_type != "fuseblk" {
+        return Some(format!(
+            "the kernel has {path} mounted as {}, but it looks like {} (stale signature? see wipefs)",
+            mount.fs_type,
+            fs.fs_type()
+        ));
+    }
+    let part = (mount.root != "/")
+        .then(|| format!("only its directory {} is mounted; mount the whole filesystem", mount.root));
+    let why = match &fs.kind {
+        FsKind::Ext(e) => ext::unknown_features(e).or(part),
+        FsKind::Xfs(xfs) if !xfs.log_internal => Some("its log lies on another device".to_owned()),
+        FsKind::Xfs(xfs) if xfs.realtime => Some("it has a realtime section".to_owned()),
+        FsKind::Xfs(_) | FsKind::Vfat(_) => part,
+        FsKind::Btrfs(_) => Some("btrfs cannot be made again so far".to_owned()),
+        FsKind::Other { name } => Some(format!("{name} cannot be made again")),
+    };
+    why.map(|why| format!("{path} ({}): {why}", fs.fs_type()))
+}
+
+/// The layout of a backup: only the disks to make again, with all that lies on them, and the captured mounts.
+pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
+    let mut reduced = Layout::new(layout.machine.clone());
+    let mut kept: Vec<&NodeId> = Vec::new();
+    for device in &layout.devices {
+        let parents = device.parents();
+        let keep = if parents.is_empty() {
+            coverage.recreate.contains(&device.id)
+        } else {
+            // A volume that also lies on a disk that is left alone cannot be made from half of its parts.
+            parents.iter().all(|parent| kept.contains(parent))
+        };
+        if keep {
+            kept.push(&device.id);
+            reduced.devices.push(device.clone());
+        }
+    }
+    let is_kept = |mount: &&layout::Mount| {
+        coverage.mounts.contains(&mount.mount_point) && kept.contains(&&mount.device)
+    };
+    reduced.mounts = layout.mounts.iter().filter(is_kept).cloned().collect();
+    reduced
+}

@@ -1,0 +1,36 @@
+//! What can go wrong while the machine is looked at. Says nothing about what the storage may be used for.
+
+/// Why this machine could not be turned into a layout.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine did not answer.
+    #[error(transparent)]
+    Sys(#[from] sys::Error),
+    /// The kernel works with other partitions than the table on the disk describes.
+    #[error(
+        "the kernel's view of {path} differs from its partition table ({detail}): run partprobe or reboot, then \
+         try again"
+    )]
+    TableDiffers {
+        /// The disk.
+        path: String,
+        /// The first difference.
+        detail: String,
+    },
+    /// A file of the kernel or of the system holds something that cannot be understood.
+    #[error("{what} cannot be understood: {detail}; please report this with the file's content")]
+    Malformed {
+        /// The file.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The result contradicts itself.
+    #[error(
+        "the storage of this machine contradicts itself: {0}; check it with 'lsblk' and 'sfdisk --verify'"
+    )]
+    Inconsistent(String),
+}
+
+/// Result of looking at the machine.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,112 @@
+//! Devices that are made of others: device-mapper and software RAID, as far as sysfs names them. They are known so
+//! that they can be refused by name.
+
+use layout::{Kind, LogicalVolume, LuksMapping, MdArray, Multipath, NodeId};
+use sys::{Sys, SysExt};
+
+use crate::Result;
+use crate::block::Block;
+
+/// Id and kind of a device that is made of `parents`; `None` when the kernel names no parent.
+pub(crate) fn read(
+    sys: &dyn Sys,
+    block: &Block,
+    parents: &[NodeId],
+    array_uuid: &str,
+) -> Result<Option<(NodeId, Kind)>> {
+    let Some(first) = parents.first() else { return Ok(None) };
+    let base = format!("/sys/block/{}", block.name);
+    if let Some(level) = sys.read_opt(format!("{base}/md/level"))? {
+        let metadata = sys.read_opt(format!("{base}/md/metadata_version"))?.unwrap_or_default();
+        let id = if array_uuid.is_empty() { block.name.clone() } else { array_uuid.to_owned() };
+        let kind = MdArray {
+            uuid: array_uuid.to_owned(),
+            name: block.name.clone(),
+            level,
+            metadata,
+            members: parents.to_vec(),
+        };
+        return Ok(Some((NodeId(format!("md:{id}")), Kind::MdArray(kind))));
+    }
+    let name = sys.read_opt(format!("{base}/dm/name"))?.unwrap_or_else(|| block.name.clone());
+    let uuid = sys.read_opt(format!("{base}/dm/uuid"))?.unwrap_or_default();
+    Ok(Some(mapped(&name, &uuid, first, parents)))
+}
+
+/// What a device-mapper device is, by the prefix that its tool gives its uuid.
+pub(crate) fn mapped(name: &str, uuid: &str, first: &NodeId, parents: &[NodeId]) -> (NodeId, Kind) {
+    if uuid.starts_with("CRYPT-") {
+        let kind = LuksMapping { parent: first.clone(), name: name.to_owned() };
+        return (NodeId(format!("luks:{}", part(uuid, 2))), Kind::LuksMapping(kind));
+    }
+    if let Some(wwid) = uuid.strip_prefix("mpath-") {
+        let kind = Multipath { wwid: wwid.to_owned(), paths: parents.to_vec() };
+        return (NodeId(format!("mpath:{wwid}")), Kind::Multipath(kind));
+    }
+    if let Some(both) = uuid.strip_prefix("LVM-")
+        && let (Some(group), Some(volume)) = (both.get(..32), both.get(32..))
+    {
+        let (group_name, volume_name) = volume_names(name);
+        let kind = LogicalVolume {
+            group: group_name,
+            name: volume_name,
+            uuid: volume.to_owned(),
+            physical_volumes: parents.to_vec(),
+        };
+        return (NodeId(format!("lv:{group}/{volume}")), Kind::LogicalVolume(kind));
+    }
+    // Something else that device-mapper, bcache or a filter driver made: a volume without a group.
+    let kind = LogicalVolume {
+        group: String::new(),
+        name: name.to_owned(),
+        uuid: uuid.to_owned(),
+        physical_volumes: parents.to_vec(),
+    };
+    let id = if uuid.is_empty() { name } else { uuid };
+    (NodeId(format!("dm:{id}")), Kind::LogicalVolume(kind))
+}
+
+/// The `n`th word between dashes; the whole where there are not so many.
+fn part(uuid: &str, n: usize) -> &str {
+    uuid.split('-').nth(n).unwrap_or(uuid)
+}
+
+/// device-mapper joins group and volume with a dash and doubles the dashes inside of either.
+fn volume_names(name: &str) -> (String, String) {
+    let bytes = name.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        if bytes[i] == b'-' {
+            if bytes.get(i + 1) == Some(&b'-') {
+                i += 2;
+                continue;
+            }
+            return (name[..i].replace("--", "-"), name[i + 1..].replace("--", "-"));
+        }
+        i += 1;
+    }
+    (String::new(), name.replace("--", "-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mapped_devices_are_told_by_their_uuid() {
+        let parent = NodeId("disk:serial:A/1".into());
+        let parents = [parent.clone()];
+        let uuid = "LVM-abcdefghijklmnopqrstuvwxyz012345ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
+        let (id, kind) = mapped("vg--data-my--home", uuid, &parent, &parents);
+        assert_eq!(id.0, "lv:abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZ012345");
+        let Kind::LogicalVolume(volume) = kind else { panic!("{kind:?}") };
+        assert_eq!((volume.group.as_str(), volume.name.as_str()), ("vg-data", "my-home"));
+        let luks = "CRYPT-LUKS2-0123456789abcdef0123456789abcdef-sda2_crypt";
+        assert_eq!(
+            mapped("sda2_crypt", luks, &parent, &parents).0.0,
+            "luks:0123456789abcdef0123456789abcdef"
+        );
+        assert!(matches!(mapped("x", "mpath-36001", &parent, &parents).1, Kind::Multipath(_)));
+        assert_eq!(mapped("weird", "", &parent, &parents).0.0, "dm:weird");
+    }
+}
