@@ -1,1 +1,22 @@
 //! Carries a plan out, once, resumably.
+//!
+//! [`targets`] subtracts what must not be written from what was chosen; [`run`] executes the steps and is the only
+//! place that can build a [`WritableDisk`]; [`Journal`] remembers executed steps, so that a recovery that was
+//! cut off continues. This room decides nothing: what happens to which disk stands in the plan that the
+//! operator approved.
+
+mod disk;
+mod error;
+mod hands;
+mod journal;
+mod run;
+mod sysfs;
+
+pub use disk::{Targets, WritableDisk, targets};
+pub use error::Error;
+pub use hands::{Hands, Kernel};
+pub use journal::Journal;
+pub use run::{Applied, Progress, Silent, run, run_with};
+
+/// Where the rescue system keeps the journal of a recovery.
+pub const JOURNAL: &str = "/var/lib/rear/recover/journal.json";

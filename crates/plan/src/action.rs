@@ -151,7 +151,10 @@ impl Action {
     pub fn commands(&self, device: &str) -> Vec<Command> {
         match self {
             Self::WipeDisk { .. } => {
-                vec![Command::new("wipefs", ["--all", "--force", "--quiet", device])]
+                vec![
+                    Command::new("wipefs", ["--all", "--force", "--quiet", device]),
+                    Command::new("blockdev", ["--rereadpt", device]),
+                ]
             }
             Self::WriteTable { table, partitions, sector, size, same_size, .. } => {
                 table::commands(table, partitions, *sector, *size, *same_size, device)

@@ -1,0 +1,126 @@
+//! What the kernel says of a disk and its partitions right now (`/sys/block`), read only.
+//!
+//! Partitions are found by their number in sysfs, never by gluing names together.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sys::{Error as SysError, Result, Sys, SysExt};
+
+/// sysfs counts in units of 512 bytes, whatever the disk's sectors are.
+pub(crate) const UNIT: u64 = 512;
+
+/// A partition as the kernel knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Kernel name: `vda1`.
+    pub(crate) name: String,
+    /// First byte on the disk.
+    pub(crate) start: u64,
+    /// Size in bytes.
+    pub(crate) size: u64,
+}
+
+/// Facts that tell whether the device behind a name is still the same; compared as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Device number, `253:0`.
+    pub(crate) number: String,
+    /// Size in bytes.
+    pub(crate) size: u64,
+    /// Serial number, where sysfs shows one as text.
+    pub(crate) serial: Option<String>,
+    /// World-wide id, as sysfs shows it.
+    pub(crate) wwid: Option<String>,
+    /// Number that the kernel gives to each disk that appears, never twice (since Linux 5.15).
+    pub(crate) sequence: Option<String>,
+}
+
+fn number(sys: &dyn Sys, path: &Path) -> Result<u64> {
+    let text = sys.read_text(path)?;
+    text.trim().parse().map_err(|_| SysError::Answer {
+        what: path.display().to_string(),
+        detail: format!("'{}' is not a number", text.trim()),
+    })
+}
+
+fn dir(name: &str) -> PathBuf {
+    Path::new("/sys/block").join(name)
+}
+
+/// The node of a kernel name (`cciss!c0d0` lies at `/dev/cciss/c0d0`).
+pub(crate) fn node(name: &str) -> PathBuf {
+    Path::new("/dev").join(name.replace('!', "/"))
+}
+
+/// The kernel name of a disk's node; the reverse of [`node`].
+pub(crate) fn name(node: &str) -> String {
+    node.strip_prefix("/dev/").unwrap_or(node).replace('/', "!")
+}
+
+impl Facts {
+    /// Reads them. A missing file is a fact too; a disk that is gone is an error.
+    pub(crate) fn read(sys: &dyn Sys, disk: &str) -> Result<Self> {
+        let dir = dir(disk);
+        let first = |names: [&str; 2]| {
+            names
+                .iter()
+                .find_map(|name| sys.read_opt(dir.join(name)).ok().flatten())
+                .filter(|s| !s.is_empty())
+        };
+        Ok(Self {
+            number: sys.read_text(dir.join("dev"))?.trim().to_owned(),
+            size: number(sys, &dir.join("size"))?.saturating_mul(UNIT),
+            serial: first(["serial", "device/serial"]),
+            wwid: first(["wwid", "device/wwid"]),
+            sequence: sys.read_opt(dir.join("diskseq"))?,
+        })
+    }
+}
+
+/// The partitions of a disk, by number.
+pub(crate) fn partitions(sys: &dyn Sys, disk: &str) -> Result<BTreeMap<u32, Part>> {
+    let dir = dir(disk);
+    let mut found = BTreeMap::new();
+    for name in sys.list(&dir)? {
+        let inside = dir.join(&name);
+        // A partition may vanish while we look: then it is none.
+        let Some(text) = sys.read_opt(inside.join("partition")).ok().flatten() else { continue };
+        let Ok(part) = text.parse::<u32>() else { continue };
+        let start = number(sys, &inside.join("start"))?.saturating_mul(UNIT);
+        let size = number(sys, &inside.join("size"))?.saturating_mul(UNIT);
+        found.insert(part, Part { name, start, size });
+    }
+    Ok(found)
+}
+
+/// What uses the disk or one of its partitions, with the way to free it; `None` when nothing is seen.
+pub(crate) fn user(sys: &dyn Sys, disk: &str) -> Result<Option<(String, String)>> {
+    let dir = dir(disk);
+    let mut names = vec![(disk.to_owned(), dir.clone())];
+    names.extend(partitions(sys, disk)?.into_values().map(|part| (part.name.clone(), dir.join(part.name))));
+    let mounts = sys.read_text("/proc/self/mountinfo")?;
+    let swaps = sys.read_opt("/proc/swaps")?.unwrap_or_default();
+    for (name, dir) in names {
+        let node = node(&name);
+        if let Some(holder) = sys.list(&dir.join("holders")).unwrap_or_default().first() {
+            let what = format!("{holder} is made of {}", node.display());
+            return Ok(Some((what, format!("stop {holder} (mdadm --stop, vgchange -an, cryptsetup close)"))));
+        }
+        let number = sys.read_text(dir.join("dev"))?.trim().to_owned();
+        // mountinfo: id, parent, MAJOR:MINOR, root, mount point (proc(5)).
+        let mounted = mounts.lines().find_map(|line| {
+            let mut words = line.split(' ').skip(2);
+            (words.next() == Some(&number)).then(|| words.nth(1).unwrap_or_default().to_owned())
+        });
+        if let Some(point) = mounted {
+            let what = format!("{} is mounted at {point}", node.display());
+            return Ok(Some((what, format!("unmount it (umount {point})"))));
+        }
+        if swaps.lines().any(|line| line.split_whitespace().next() == node.to_str()) {
+            let what = format!("{} is used as swap", node.display());
+            return Ok(Some((what, format!("switch it off (swapoff {})", node.display()))));
+        }
+    }
+    Ok(None)
+}
