@@ -140,7 +140,7 @@ fn programs(collector: &mut Collector<'_>, recipe: &Recipe<'_>) -> Result<(usize
         broken.dedup();
         return Err(Error::MissingLibraries { details: broken.join("; ") });
     }
-    let wanted = WANTED.iter().chain(&ALSO_WANTED).copied();
+    let wanted = WANTED.iter().chain(ALSO_WANTED).copied();
     for name in wanted.chain(recipe.progs.iter().map(String::as_str)).filter(|name| !name.is_empty()) {
         recipe.cancel.check()?;
         match collector.find(name) {
@@ -157,7 +157,7 @@ fn programs(collector: &mut Collector<'_>, recipe: &Recipe<'_>) -> Result<(usize
         }
     }
     if let Some(lvm) = collector.find("lvm") {
-        for name in LVM_LINKS {
+        for name in LVM_LINKS.iter().copied() {
             match collector.find(name) {
                 Some(path) => collector.take(&path)?,
                 None => collector.tree.link(lvm.with_file_name(name), "lvm"),

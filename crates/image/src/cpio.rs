@@ -40,7 +40,10 @@ impl<W: Write> Writer<W> {
     /// Begins an entry; exactly `head.size` bytes of content must follow, then [`Writer::pad`].
     pub(crate) fn begin(&mut self, path: &Path, head: Head) -> io::Result<()> {
         self.inode += 1;
-        let name = path.strip_prefix("/").unwrap_or(path).as_os_str().as_bytes();
+        let name = match path.strip_prefix("/").unwrap_or(path).as_os_str().as_bytes() {
+            b"" => b".",
+            name => name,
+        };
         self.head(name, head)
     }
 

@@ -155,6 +155,13 @@ pub(crate) fn plan_own(recipe: &Recipe<'_>, collector: &mut Collector<'_>) -> Re
             tree.bytes("/root/.ssh/authorized_keys", authorized, 0o600);
         }
     }
+    // The host's programs of these names ask a service manager that does not run here.
+    for (name, order) in [("reboot", 'b'), ("poweroff", 'o'), ("halt", 'o')] {
+        let script = format!(
+            "#!/bin/sh\nsync\necho u > /proc/sysrq-trigger\nsleep 1\necho {order} > /proc/sysrq-trigger\n"
+        );
+        tree.bytes(format!("/usr/sbin/{name}"), script, 0o755);
+    }
     for payload in &recipe.payload {
         tree.bytes(&payload.path, payload.bytes.clone(), payload.mode & 0o7777);
     }

@@ -43,18 +43,19 @@ impl Index {
         out.extend(MAGIC.to_be_bytes());
         out.extend(VERSION.to_be_bytes());
         out.extend([0; 4]);
-        let root = write(&self.0, &mut out);
+        let root = write(&self.0, true, &mut out);
         out[8..12].copy_from_slice(&root.to_be_bytes());
         out
     }
 }
 
 /// Writes a node after its children; gives its offset with the flags of what it holds.
-fn write(node: &Node, out: &mut Vec<u8>) -> u32 {
-    // A chain of nodes with one child each and no values is stored as the prefix of the node at its end.
+fn write(node: &Node, root: bool, out: &mut Vec<u8>) -> u32 {
+    // A chain of nodes with one child each and no values is stored as the prefix of the node at its end; the
+    // root never has one.
     let mut prefix = Vec::new();
     let mut node = node;
-    while node.values.is_empty() && node.children.len() == 1 {
+    while !root && node.values.is_empty() && node.children.len() == 1 {
         let Some((byte, child)) = node.children.first_key_value() else { break };
         prefix.push(*byte);
         node = child;
@@ -65,7 +66,7 @@ fn write(node: &Node, out: &mut Vec<u8>) -> u32 {
     {
         childs.extend([*first, *last]);
         for byte in *first..=*last {
-            let offset = node.children.get(&byte).map_or(0, |child| write(child, out));
+            let offset = node.children.get(&byte).map_or(0, |child| write(child, false, out));
             childs.extend(offset.to_be_bytes());
         }
     }
@@ -102,12 +103,14 @@ mod tests {
         index.insert("ac", "y", 2);
         index.insert("ac", "y", 2);
         let expected = [
-            b"\xb0\x07\xf4\x57\x00\x02\x00\x01\xa0\x00\x00\x20".as_slice(),
+            b"\xb0\x07\xf4\x57\x00\x02\x00\x01\x20\x00\x00\x2a".as_slice(),
             // "b" and "c" at 12 and 22: one value each
             b"\x00\x00\x00\x01\x00\x00\x00\x01x\0",
             b"\x00\x00\x00\x01\x00\x00\x00\x02y\0",
-            // the root at 32: prefix "a", children b to c
-            b"a\0bc\x40\x00\x00\x0c\x40\x00\x00\x16",
+            // "a" at 32: children b to c
+            b"bc\x40\x00\x00\x0c\x40\x00\x00\x16",
+            // the root at 42: one child
+            b"aa\x20\x00\x00\x20",
         ]
         .concat();
         assert_eq!(index.bytes(), expected);
@@ -116,9 +119,11 @@ mod tests {
     #[test]
     fn lower_priorities_come_first() {
         let mut index = Index::default();
-        index.insert("a", "late", 9);
-        index.insert("a", "early", 3);
-        let text = String::from_utf8_lossy(&index.bytes()).into_owned();
+        index.insert("xyz", "late", 9);
+        index.insert("xyz", "early", 3);
+        let bytes = index.bytes();
+        let text = String::from_utf8_lossy(&bytes);
         assert!(text.find("early") < text.find("late"));
+        assert!(text.contains("yz\0"), "a chain becomes a prefix: {text:?}");
     }
 }

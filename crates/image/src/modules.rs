@@ -10,7 +10,7 @@ use crate::tree::Tree;
 use crate::{Error, Recipe, glob};
 
 /// `all_modules`: directories below `kernel/` from which everything is carried.
-const WANTED: [&str; 79] = [
+const WANTED: &[&str] = &[
     "arch/x86/crypto/",
     "arch/arm64/crypto/",
     "arch/powerpc/crypto/",
@@ -33,7 +33,31 @@ const WANTED: [&str; 79] = [
     "drivers/gpu/drm/mgag200/",
     "drivers/gpu/drm/tiny/",
     "drivers/gpu/drm/virtio/",
-    "drivers/hid/",
+    // Keyboards; the rest of that directory is game pads.
+    "drivers/hid/hid.",
+    "drivers/hid/hid-generic",
+    "drivers/hid/hid-hyperv",
+    "drivers/hid/hid-apple",
+    "drivers/hid/hid-cherry",
+    "drivers/hid/hid-chicony",
+    "drivers/hid/hid-cypress",
+    "drivers/hid/hid-ezkey",
+    "drivers/hid/hid-holtek-kbd",
+    "drivers/hid/hid-ite",
+    "drivers/hid/hid-keytouch",
+    "drivers/hid/hid-lenovo",
+    "drivers/hid/hid-logitech",
+    "drivers/hid/hid-lg-g15",
+    "drivers/hid/hid-microsoft",
+    "drivers/hid/hid-monterey",
+    "drivers/hid/hid-multitouch",
+    "drivers/hid/hid-semitek",
+    "drivers/hid/hid-sunplus",
+    "drivers/hid/hid-topseed",
+    "drivers/hid/hid-vivaldi",
+    "drivers/hid/i2c-hid/",
+    "drivers/hid/surface-hid/",
+    "drivers/hid/usbhid/",
     "drivers/hv/",
     "drivers/input/keyboard/",
     "drivers/input/serio/",
@@ -78,7 +102,6 @@ const WANTED: [&str; 79] = [
     "drivers/usb/host/",
     "drivers/usb/phy/",
     "drivers/usb/roles/",
-    "drivers/usb/serial/",
     "drivers/usb/storage/",
     "drivers/usb/typec/",
     "drivers/video/fbdev/hyperv_fb",
@@ -93,11 +116,10 @@ const WANTED: [&str; 79] = [
 ];
 
 /// `all_modules`: left out again. None of this is needed to reach or rebuild a disk.
-const UNWANTED: [&str; 27] = [
+const UNWANTED: &[&str] = &[
     "drivers/block/null_blk/",
+    "drivers/block/rbd",
     "drivers/block/zram/",
-    "drivers/hid/intel-ish-hid/",
-    "drivers/hid/amd-sfh-hid/",
     "drivers/firmware/efi/efi-pstore",
     "drivers/firmware/efi/test/",
     "drivers/scsi/scsi_debug",
@@ -124,7 +146,7 @@ const UNWANTED: [&str; 27] = [
 ];
 
 /// Large, and useless without their desktop: not even carried when they are loaded, unless named in `MODULES`.
-const JUNK: [&str; 10] = [
+const JUNK: &[&str] = &[
     "sound/",
     "drivers/media/",
     "drivers/bluetooth/",
@@ -138,7 +160,7 @@ const JUNK: [&str; 10] = [
 ];
 
 /// Always carried, except with `no_modules`: the medium and the archive are read through these.
-const ESSENTIAL: [&str; 24] = [
+const ESSENTIAL: &[&str] = &[
     "ext4",
     "xfs",
     "btrfs",
@@ -289,7 +311,7 @@ fn starts_with_any(path: &str, prefixes: &[&str]) -> bool {
 /// Third-party modules (a vendor's storage driver) come along, except drivers of graphics cards.
 fn wanted_by_default(path: &str) -> bool {
     match purpose(path) {
-        Some(purpose) => starts_with_any(purpose, &WANTED) && !starts_with_any(purpose, &UNWANTED),
+        Some(purpose) => starts_with_any(purpose, WANTED) && !starts_with_any(purpose, UNWANTED),
         None => !starts_with_any(&name_of(path), &["nvidia", "amdgpu", "vboxdrv", "zunicode"]),
     }
 }
@@ -347,9 +369,9 @@ pub(crate) fn select(recipe: &Recipe<'_>) -> Result<Selection, Error> {
         !excluded(index) && !deps.copied().any(excluded)
     };
     let junk = |index: usize| {
-        let own = purpose(&kernel.deps[index].0).is_some_and(|path| starts_with_any(path, &JUNK));
+        let own = purpose(&kernel.deps[index].0).is_some_and(|path| starts_with_any(path, JUNK));
         let deps = kernel.deps[index].1.iter().filter_map(|dep| purpose(dep));
-        own || deps.into_iter().any(|path| starts_with_any(path, &JUNK))
+        own || deps.into_iter().any(|path| starts_with_any(path, JUNK))
     };
 
     let mut chosen = BTreeSet::new();
@@ -361,7 +383,7 @@ pub(crate) fn select(recipe: &Recipe<'_>) -> Result<Selection, Error> {
         loaded
             .iter()
             .map(String::as_str)
-            .chain(ESSENTIAL)
+            .chain(ESSENTIAL.iter().copied())
             .flat_map(|name| kernel.find(name))
             .filter(|i| !junk(*i)),
     );

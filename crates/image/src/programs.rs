@@ -14,13 +14,13 @@ use crate::{Error, glob};
 const SEARCH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Without these the rescue system is none.
-pub(crate) const NEEDED: [&str; 14] = [
+pub(crate) const NEEDED: &[&str] = &[
     "bash", "sh", "cat", "cp", "ls", "mount", "umount", "blkid", "lsblk", "sfdisk", "udevadm", "modprobe",
     "ip", "chroot",
 ];
 
 /// Carried where the host has them.
-pub(crate) const WANTED: [&str; 313] = [
+pub(crate) const WANTED: &[&str] = &[
     // shell and coreutils
     "[",
     "b2sum",
@@ -343,7 +343,7 @@ pub(crate) const WANTED: [&str; 313] = [
 ];
 
 /// More of them: ssh, copying, third-party formats.
-pub(crate) const ALSO_WANTED: [&str; 36] = [
+pub(crate) const ALSO_WANTED: &[&str] = &[
     "ping6",
     "rdma",
     "route",
@@ -375,11 +375,6 @@ pub(crate) const ALSO_WANTED: [&str; 36] = [
     "setcap",
     "restorecon",
     "setfiles",
-    "gpg",
-    "openssl",
-    "age",
-    "restic",
-    "xorriso",
 ];
 
 /// What cannot be found out from the program's name: files that a program starts or reads by itself.
@@ -418,7 +413,7 @@ pub(crate) const COMPANIONS: [(&str, &[&str]); 12] = [
 ];
 
 /// Links that the one `lvm` program answers to.
-pub(crate) const LVM_LINKS: [&str; 22] = [
+pub(crate) const LVM_LINKS: &[&str] = &[
     "pvs",
     "vgs",
     "lvs",

@@ -62,6 +62,8 @@ impl Tree {
     /// The skeleton: directories, merged links, the two device nodes that exist before `/dev` is mounted.
     pub(crate) fn skeleton() -> Self {
         let mut tree = Self::default();
+        // Without an entry of its own the kernel's root directory is open to all (1777).
+        tree.0.insert("/".into(), Node { content: Content::Dir, mode: 0o755, uid: 0, gid: 0 });
         for dir in MERGED {
             tree.dir(Path::new("/usr").join(dir), 0o755);
             let link =
@@ -81,6 +83,9 @@ impl Tree {
             ("/var/lib/rear", 0o700),
             ("/var/tmp", 0o1777),
             ("/var/empty", 0o755),
+            // Where sshd locks itself in, by distribution.
+            ("/var/empty/sshd", 0o711),
+            ("/var/lib/empty", 0o755),
             ("/var/lib/dhcp", 0o755),
             ("/var/lib/dhclient", 0o755),
             ("/var/lib/dhcpcd", 0o755),
@@ -176,9 +181,9 @@ mod tests {
         let mut tree = Tree::skeleton();
         tree.bytes("/a/b/c", "x", 0o644);
         let paths: Vec<_> = tree.iter().map(|(path, _)| path.to_owned()).collect();
-        for (i, path) in paths.iter().enumerate() {
+        for (i, path) in paths.iter().enumerate().skip(1) {
             let parent = path.parent().unwrap();
-            assert!(parent == Path::new("/") || paths[..i].iter().any(|p| p == parent), "{path:?}");
+            assert!(paths[..i].iter().any(|p| p == parent), "{path:?}");
         }
     }
 }

@@ -172,10 +172,11 @@ pub fn capture(
         });
     }
     let known = |name: &str| links.iter().any(|link| link.name == name);
-    let mut routes = parse::routes(&ip(&["route", "show", "table", "all"])?, false)?;
+    // Without a family "table all" lists both, and nothing tells which "default" is of which.
+    let mut routes = parse::routes(&ip(&["-4", "route", "show", "table", "all"])?, false)?;
     routes.extend(parse::routes(&ip(&["-6", "route", "show", "table", "all"])?, true)?);
     routes.retain(|route| route.device.as_deref().is_none_or(known));
-    let mut rules = parse::rules(&ip(&["rule", "show"])?, false)?;
+    let mut rules = parse::rules(&ip(&["-4", "rule", "show"])?, false)?;
     rules.extend(parse::rules(&ip(&["-6", "rule", "show"])?, true)?);
     let (resolvers, search) = resolvers(sys)?;
 

@@ -24,6 +24,10 @@ fn number(value: &Value, key: &str) -> Option<u32> {
     value.get(key)?.as_u64().and_then(|number| u32::try_from(number).ok())
 }
 
+fn slave(item: &Value, key: &str) -> Option<String> {
+    text(item.get("linkinfo")?.get("info_slave_data")?, key)
+}
+
 /// Virtual links that belong to programs running on the machine, not to its network.
 fn belongs_to_program(name: &str) -> bool {
     [
@@ -66,7 +70,10 @@ pub(super) fn links(links: &Value, addresses: &Value) -> Result<Vec<Link>, Error
         }
         let flags = item.get("flags").and_then(Value::as_array).into_iter().flatten();
         found.push(Link {
-            mac: text(item, "permaddr").or_else(|| text(item, "address")),
+            // A member of a bond carries the bond's address; the kernel tells its own in one of two places.
+            mac: text(item, "permaddr")
+                .or_else(|| slave(item, "perm_hwaddr"))
+                .or_else(|| text(item, "address")),
             mtu: number(item, "mtu"),
             up: flags.filter_map(Value::as_str).any(|flag| flag == "UP"),
             members: Vec::new(),
