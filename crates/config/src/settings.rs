@@ -1,0 +1,392 @@
+//! The settings that work, typed. What is declared in `table` as implemented has its field here, named like the
+//! setting in lower case; a test keeps the two equal.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use sys::Secret;
+
+use crate::location::Location;
+use crate::quote;
+use crate::reader::Reader;
+
+/// Yes, no, or left to the program.
+///
+/// The words are those of the Bash program in any letter case: yes, y, true, t, 1 and no, n, false, f, 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tristate {
+    /// Do it.
+    Yes,
+    /// Do not do it.
+    No,
+    /// Empty: the program decides.
+    Auto,
+}
+
+impl Tristate {
+    /// Whether to do it, where the program's own choice is `auto`.
+    pub fn or(self, auto: bool) -> bool {
+        match self {
+            Self::Yes => true,
+            Self::No => false,
+            Self::Auto => auto,
+        }
+    }
+}
+
+/// The kind of rescue medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Output {
+    /// A hybrid ISO.
+    Iso,
+}
+
+/// How files are saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Backup {
+    /// This program's own archive.
+    Netfs,
+    /// Not at all; recovery asks the operator to restore them.
+    RequestRestore,
+}
+
+/// The boot menu's default entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IsoDefault {
+    /// "Recover HOST", which waits for the operator.
+    Manual,
+    /// "Automatic Recover".
+    Automatic,
+    /// The local disk.
+    BootHd,
+}
+
+/// What of ssh goes into the rescue system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SshFiles {
+    /// Server configuration and root's authorized keys, nothing secret.
+    AvoidSensitive,
+    /// Everything. [`crate::load`] refuses this word (private keys are never packed), so it never comes from a
+    /// configuration file.
+    Yes,
+    /// No ssh.
+    No,
+    /// These files.
+    List(Vec<String>),
+}
+
+/// Every setting that works. The meaning of each field is in [`crate::table`] under its name in capitals.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "each is documented once, in the table, from which the manual is made")]
+pub struct Settings {
+    pub output: Output,
+    pub output_url: Option<Location>,
+    pub output_prefix: String,
+    pub keep_old_output_copy: Tristate,
+    pub iso_dir: PathBuf,
+    pub iso_prefix: String,
+    pub iso_volid: String,
+    pub iso_default: IsoDefault,
+    /// Seconds.
+    pub iso_timeout: u64,
+    /// `ISO_RECOVER_MODE=unattended`.
+    pub iso_recover_unattended: bool,
+
+    pub backup: Backup,
+    pub backup_url: Location,
+    pub backup_prog_exclude: Vec<String>,
+    pub backup_prog_include: Vec<String>,
+    pub backup_only_include: Tristate,
+    pub backup_only_exclude: Tristate,
+    /// Mount points, without `fs:`.
+    pub exclude_backup: Vec<String>,
+    pub pre_backup_script: Vec<String>,
+    pub post_backup_script: Vec<String>,
+
+    /// Mount points, without `fs:`.
+    pub exclude_mountpoints: Vec<String>,
+    pub exclude_components: Vec<String>,
+    pub exclude_recreate: Vec<String>,
+    pub autoexclude_disks: Tristate,
+    pub autoexclude_path: Vec<String>,
+    pub coverage_waive: Vec<String>,
+    pub disks_to_be_wiped: Vec<String>,
+
+    pub progs: Vec<String>,
+    pub required_progs: Vec<String>,
+    pub copy_as_is: Vec<String>,
+    pub copy_as_is_exclude: Vec<String>,
+    pub libs: Vec<String>,
+    pub modules: Vec<String>,
+    pub exclude_modules: Vec<String>,
+    pub modules_load: Vec<String>,
+    /// Empty: what the carried modules ask for; exactly `["no"]`: none.
+    pub firmware_files: Vec<String>,
+    pub kernel_cmdline: String,
+    pub kernel_file: Option<PathBuf>,
+    pub copy_kernel_parameters: Vec<String>,
+    pub keymap: String,
+
+    pub use_dhclient: Tristate,
+    pub use_static_networking: Tristate,
+    pub use_resolv_conf: Vec<String>,
+    pub exclude_network_interfaces: Vec<String>,
+    pub exclude_ip_addresses: Vec<String>,
+    #[serde(skip)]
+    pub ssh_root_password: Option<Secret>,
+    pub ssh_files: SshFiles,
+    #[serde(skip)]
+    pub tty_root_password: Option<Secret>,
+    pub use_serial_console: Tristate,
+    pub serial_console_devices: Vec<String>,
+
+    pub pre_recovery_script: Vec<String>,
+    pub post_recovery_script: Vec<String>,
+    pub rebuild_initramfs: Tristate,
+    pub using_uefi_bootloader: Tristate,
+    pub keep_build_dir: Tristate,
+    pub logfile: PathBuf,
+}
+
+impl Settings {
+    /// Reads all settings. Where one is wrong, that is reported, and the field has some harmless value: the
+    /// caller must not use the result then.
+    pub(crate) fn read(r: &mut Reader<'_>) -> Self {
+        r.word("OUTPUT");
+        let backup = match r.word("BACKUP").as_deref() {
+            Some("REQUESTRESTORE") => Backup::RequestRestore,
+            _ => Backup::Netfs,
+        };
+        let iso_default = match r.word("ISO_DEFAULT").as_deref() {
+            Some("manual") => IsoDefault::Manual,
+            Some("automatic") => IsoDefault::Automatic,
+            _ => IsoDefault::BootHd,
+        };
+        Self {
+            output: Output::Iso,
+            output_url: r.url("OUTPUT_URL", Location::output).flatten(),
+            output_prefix: output_prefix(r),
+            keep_old_output_copy: r.tristate("KEEP_OLD_OUTPUT_COPY"),
+            iso_dir: r.path("ISO_DIR").unwrap_or_else(|| "/var/lib/rear/output".into()),
+            iso_prefix: iso_prefix(r),
+            iso_volid: iso_volid(r),
+            iso_default,
+            iso_timeout: iso_timeout(r),
+            iso_recover_unattended: r.word("ISO_RECOVER_MODE").as_deref() == Some("unattended"),
+            backup,
+            backup_url: r
+                .url("BACKUP_URL", Location::backup)
+                .unwrap_or_else(|| Location::Iso { dir: "backup".into() }),
+            backup_prog_exclude: patterns(r, "BACKUP_PROG_EXCLUDE"),
+            backup_prog_include: patterns(r, "BACKUP_PROG_INCLUDE"),
+            backup_only_include: r.tristate("BACKUP_ONLY_INCLUDE"),
+            backup_only_exclude: r.tristate("BACKUP_ONLY_EXCLUDE"),
+            exclude_backup: mount_points(r, "EXCLUDE_BACKUP"),
+            pre_backup_script: r.command("PRE_BACKUP_SCRIPT"),
+            post_backup_script: r.command("POST_BACKUP_SCRIPT"),
+            exclude_mountpoints: mount_points(r, "EXCLUDE_MOUNTPOINTS"),
+            exclude_components: r.words_of_list("EXCLUDE_COMPONENTS"),
+            exclude_recreate: r.words_of_list("EXCLUDE_RECREATE"),
+            autoexclude_disks: r.tristate("AUTOEXCLUDE_DISKS"),
+            autoexclude_path: mount_points(r, "AUTOEXCLUDE_PATH"),
+            coverage_waive: r.words_of_list("COVERAGE_WAIVE"),
+            disks_to_be_wiped: r.words("DISKS_TO_BE_WIPED"),
+            progs: r.words_of_list("PROGS"),
+            required_progs: r.words_of_list("REQUIRED_PROGS"),
+            copy_as_is: patterns(r, "COPY_AS_IS"),
+            copy_as_is_exclude: r.words_of_list("COPY_AS_IS_EXCLUDE"),
+            libs: r.words_of_list("LIBS"),
+            modules: r.words_of_list("MODULES"),
+            exclude_modules: r.words_of_list("EXCLUDE_MODULES"),
+            modules_load: r.words_of_list("MODULES_LOAD"),
+            firmware_files: firmware_files(r),
+            kernel_cmdline: kernel_cmdline(r),
+            kernel_file: r.path("KERNEL_FILE"),
+            copy_kernel_parameters: r.words_of_list("COPY_KERNEL_PARAMETERS"),
+            keymap: r.text("KEYMAP"),
+            use_dhclient: r.tristate("USE_DHCLIENT"),
+            use_static_networking: r.tristate("USE_STATIC_NETWORKING"),
+            // Elements are whole lines ("nameserver 10.0.0.1"); a text is one line.
+            use_resolv_conf: r.list("USE_RESOLV_CONF"),
+            exclude_network_interfaces: r.words_of_list("EXCLUDE_NETWORK_INTERFACES"),
+            exclude_ip_addresses: r.words_of_list("EXCLUDE_IP_ADDRESSES"),
+            ssh_root_password: r.secret("SSH_ROOT_PASSWORD"),
+            ssh_files: ssh_files(r),
+            tty_root_password: r.secret("TTY_ROOT_PASSWORD"),
+            use_serial_console: r.tristate("USE_SERIAL_CONSOLE"),
+            serial_console_devices: serial_devices(r),
+            pre_recovery_script: r.command("PRE_RECOVERY_SCRIPT"),
+            post_recovery_script: r.command("POST_RECOVERY_SCRIPT"),
+            rebuild_initramfs: r.tristate("REBUILD_INITRAMFS"),
+            using_uefi_bootloader: r.tristate("USING_UEFI_BOOTLOADER"),
+            keep_build_dir: r.tristate("KEEP_BUILD_DIR"),
+            logfile: r.path("LOGFILE").unwrap_or_else(|| "/var/log/rear/rear.log".into()),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// A list without its empty elements.
+    fn words_of_list(&mut self, name: &'static str) -> Vec<String> {
+        self.list(name).into_iter().filter(|item| !item.is_empty()).collect()
+    }
+}
+
+fn output_prefix(r: &mut Reader<'_>) -> String {
+    let name = "OUTPUT_PREFIX";
+    let text = r.text(name);
+    if text.starts_with('/') || text.split('/').any(|part| part == ".." || part == ".") {
+        let message = format!("{name} cannot be {}: it is a directory below OUTPUT_URL.", quote(&text));
+        r.error(name, message, "Write a relative path without '..', for example the host's name.".into());
+    }
+    text.trim_end_matches('/').to_owned()
+}
+
+fn iso_prefix(r: &mut Reader<'_>) -> String {
+    let name = "ISO_PREFIX";
+    let text = r.text(name);
+    if text.is_empty() || text.contains('/') || text.starts_with('.') || text.len() > 200 {
+        let message = format!("{name} cannot be {}: it is the name of a file, without '.iso'.", quote(&text));
+        r.error(name, message, "Write a name without '/'; the directory is ISO_DIR.".into());
+    }
+    text
+}
+
+fn iso_volid(r: &mut Reader<'_>) -> String {
+    let name = "ISO_VOLID";
+    let text = r.text(name);
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if text.is_empty() || text.len() > 32 || !text.chars().all(good) {
+        let short: String = text.chars().map(|c| if good(c) { c } else { '_' }).take(32).collect();
+        let hint = if short.is_empty() {
+            "Leave it out for REAR-ISO.".to_owned()
+        } else {
+            format!("For example {name}={short}")
+        };
+        let message = format!(
+            "{name} cannot be {}: a label has 1 to 32 letters, digits, '_' or '-' (the field of ISO 9660).",
+            quote(&text)
+        );
+        r.error(name, message, hint);
+    }
+    text
+}
+
+/// `ISO_TIMEOUT`, else what the Bash program's settings say.
+fn iso_timeout(r: &mut Reader<'_>) -> u64 {
+    let tenths = r.number("ISO_SYSLINUX_TIMEOUT");
+    let prompts = r.number("USER_INPUT_TIMEOUT");
+    let own = r.number("ISO_TIMEOUT");
+    let chosen =
+        if r.is_set("ISO_TIMEOUT") { own } else { tenths.map(|t| t.div_ceil(10)).or(prompts).or(own) };
+    let seconds = chosen.unwrap_or(30);
+    if seconds > 86_400 {
+        let message = "ISO_TIMEOUT cannot be more than 86400 seconds (a day).".to_owned();
+        r.error("ISO_TIMEOUT", message, "For a menu that waits for ever, write ISO_DEFAULT=manual.".into());
+    }
+    seconds.min(86_400)
+}
+
+fn kernel_cmdline(r: &mut Reader<'_>) -> String {
+    let name = "KERNEL_CMDLINE";
+    let text = r.text(name);
+    if text.chars().any(char::is_control) {
+        let hint = "Write all options on one line.".to_owned();
+        r.error(name, format!("{name} contains a control character or a line break."), hint);
+    }
+    text.trim().to_owned()
+}
+
+/// Absolute paths, with or without patterns.
+fn patterns(r: &mut Reader<'_>, name: &'static str) -> Vec<String> {
+    let items: Vec<String> = r.list(name).into_iter().filter(|item| !item.is_empty()).collect();
+    let wrong = items.iter().find(|item| !item.starts_with('/') && !item.starts_with('*'));
+    // A relative pattern matches nothing in our archive, so it would silently exclude nothing.
+    if let Some(item) = wrong.cloned() {
+        let message = format!("The element {} of {name} is no absolute path.", quote(&item));
+        r.error(name, message, format!("Write {}", quote(&format!("/{item}"))));
+    }
+    items
+}
+
+/// Mount points; `fs:/x` is the same as `/x`.
+fn mount_points(r: &mut Reader<'_>, name: &'static str) -> Vec<String> {
+    let mut points = Vec::new();
+    for item in r.list(name) {
+        let path = item.strip_prefix("fs:").unwrap_or(&item);
+        if path.is_empty() {
+            continue;
+        }
+        if !path.starts_with('/') {
+            let message = format!("The element {} of {name} is no mount point.", quote(&item));
+            r.error(
+                name,
+                message,
+                "Write the directory where the filesystem is mounted: /x or fs:/x.".into(),
+            );
+            continue;
+        }
+        let path = path.trim_end_matches('/');
+        points.push(if path.is_empty() { "/".to_owned() } else { path.to_owned() });
+    }
+    points
+}
+
+fn firmware_files(r: &mut Reader<'_>) -> Vec<String> {
+    let items = r.words("FIRMWARE_FILES");
+    let is = |words: &[&str]| {
+        items.len() == 1 && items.iter().all(|item| words.contains(&item.to_ascii_lowercase().as_str()))
+    };
+    if is(crate::table::NO) {
+        vec!["no".to_owned()]
+    } else if is(crate::table::YES) {
+        Vec::new()
+    } else {
+        items
+    }
+}
+
+fn ssh_files(r: &mut Reader<'_>) -> SshFiles {
+    let name = "SSH_FILES";
+    let items = r.words(name);
+    match items.as_slice() {
+        [] => SshFiles::AvoidSensitive,
+        [word] if !word.starts_with('/') => {
+            let lower = word.to_ascii_lowercase();
+            if lower == "avoid_sensitive_files" {
+                SshFiles::AvoidSensitive
+            } else if crate::table::NO.contains(&lower.as_str()) {
+                SshFiles::No
+            } else {
+                let message = if crate::table::YES.contains(&lower.as_str()) {
+                    format!("{name}={word} would pack private keys, which is never done.")
+                } else {
+                    format!("{name} cannot be {}.", quote(word))
+                };
+                let hint = format!(
+                    "Write {name}=avoid_sensitive_files, {name}=no, or the files as a list: \
+                     {name}=( /etc/ssh/sshd_config /root/.ssh/authorized_keys )"
+                );
+                r.error(name, message, hint);
+                SshFiles::AvoidSensitive
+            }
+        }
+        files => SshFiles::List(files.to_vec()),
+    }
+}
+
+fn serial_devices(r: &mut Reader<'_>) -> Vec<String> {
+    let name = "SERIAL_CONSOLE_DEVICES";
+    let devices = r.words(name);
+    if let Some(wrong) = devices.iter().find(|device| !device.starts_with("/dev/")).cloned() {
+        let message = format!("{name} names {}, which is no device.", quote(&wrong));
+        let hint = format!("Write for example {name}=/dev/{}", wrong.trim_start_matches('/'));
+        r.error(name, message, hint);
+    }
+    devices
+}

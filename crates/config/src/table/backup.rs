@@ -1,0 +1,83 @@
+//! Settings of the backup.
+
+use super::{Kind, NO, Setting, YES};
+
+const CODEC: &str =
+    "The archive is always made by this program: pax tar in zstd, readable with `tar --zstd -xf`.";
+const OTHER_TOOL: &str = "Write BACKUP=NETFS for this program's own archive, or BACKUP=REQUESTRESTORE to restore with your tool by hand.";
+const NO_TAPE: &str = "Tapes cannot be written yet, so a block size has no effect.";
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting::new("BACKUP", Kind::Word, "NETFS", "How files are saved. `NETFS`: this program's own archive at BACKUP_URL. `REQUESTRESTORE`: no files are saved; recovery recreates the storage and asks you to restore the files with your own tool. (The Bash program's default is REQUESTRESTORE.)")
+        .allowed(&["NETFS", "REQUESTRESTORE"])
+        .foreign(&[
+            ("RSYNC", OTHER_TOOL), ("BORG", OTHER_TOOL), ("RESTIC", OTHER_TOOL), ("DUPLICITY", OTHER_TOOL),
+            ("BLOCKCLONE", OTHER_TOOL), ("EXTERNAL", OTHER_TOOL), ("RBME", OTHER_TOOL), ("YUM", OTHER_TOOL),
+            ("ZYPPER", OTHER_TOOL), ("NFS4SERVER", OTHER_TOOL), ("AVA", OTHER_TOOL), ("BACULA", OTHER_TOOL),
+            ("BAREOS", OTHER_TOOL), ("CDM", OTHER_TOOL), ("DP", OTHER_TOOL), ("FDRUPSTREAM", OTHER_TOOL),
+            ("GALAXY", OTHER_TOOL), ("GALAXY7", OTHER_TOOL), ("GALAXY10", OTHER_TOOL), ("GALAXY11", OTHER_TOOL),
+            ("NBKDC", OTHER_TOOL), ("NBU", OTHER_TOOL), ("NSR", OTHER_TOOL), ("PPDM", OTHER_TOOL),
+            ("SESAM", OTHER_TOOL), ("TSM", OTHER_TOOL), ("VEEAM", OTHER_TOOL), ("OBDR", OTHER_TOOL),
+        ]),
+    Setting::new("BACKUP_URL", Kind::Url, "iso:///backup", "Where the backup goes: `iso:///DIR` into the ISO itself, `file:///PATH` into a directory of this machine (best on another disk or a mounted share).")
+        .allowed(&["iso:///DIR", "file:///PATH"]),
+    Setting::text("BACKUP_OPTIONS", "", "Mount options for BACKUP_URL.")
+        .ignored("Nothing is mounted: BACKUP_URL is the ISO or a directory of this machine."),
+    Setting::text("BACKUP_MOUNTCMD", "", "Command that mounts BACKUP_URL.")
+        .refused("The place would not be mounted and the backup would be written below its mount point; mount it yourself and give the directory as BACKUP_URL=file:///PATH."),
+    Setting::text("BACKUP_UMOUNTCMD", "", "Command that unmounts BACKUP_URL.")
+        .ignored("Nothing is mounted, so nothing is unmounted."),
+    Setting::new("BACKUP_PROG", Kind::Word, "tar", "The program that makes the archive.")
+        .refused("Write BACKUP_PROG=tar (this program then writes its own tar archive) or leave it out; rsync and other programs would need another kind of restore.")
+        .quiet(&["tar"]),
+    Setting::words("BACKUP_PROG_OPTIONS", &[], "Further options for tar.").ignored(CODEC).quiet(&["--anchored"]),
+    Setting::words("BACKUP_PROG_OPTIONS_CREATE_ARCHIVE", &[], "Options of other backup programs.").ignored(CODEC),
+    Setting::words("BACKUP_PROG_OPTIONS_RESTORE_ARCHIVE", &[], "Options of other backup programs.").ignored(CODEC),
+    Setting::words("BACKUP_PROG_COMPRESS_OPTIONS", &[], "How tar compresses.").ignored(CODEC),
+    Setting::text("BACKUP_PROG_COMPRESS_SUFFIX", "", "File name suffix of the compression.").ignored(CODEC),
+    Setting::text("BACKUP_PROG_ARCHIVE", "", "File name of the archive.")
+        .ignored("The archive has the name that this program gives it, and its manifest beside it.")
+        .quiet(&["backup"]),
+    Setting::text("BACKUP_PROG_SUFFIX", "", "File name suffix of the archive.").ignored(CODEC).quiet(&[".tar"]),
+    Setting::list("BACKUP_PROG_EXCLUDE", &["/tmp/*", "/dev/shm/*", "/var/tmp/rear.*", "/var/lib/rear/output/*"], "Files that are left out of the backup: patterns of absolute paths, where `*` also matches `/`. A directory that matches only by its content (`/tmp/*`) comes back empty."),
+    Setting::list("BACKUP_PROG_INCLUDE", &[], "Further mount points or paths to save, besides the filesystems of the layout."),
+    Setting::switch("BACKUP_ONLY_INCLUDE", "no", "Save only what BACKUP_PROG_INCLUDE names, nothing by itself."),
+    Setting::switch("BACKUP_ONLY_EXCLUDE", "no", "Leave out only what BACKUP_PROG_EXCLUDE names, nothing by itself."),
+    Setting::list("EXCLUDE_BACKUP", &[], "Mount points whose files are not saved, although the filesystem is recreated (empty). The form `fs:/x` is the same as `/x`."),
+    Setting::list("EXCLUDE_RESTORE", &[], "Files of the backup that are not restored.")
+        .refused("They would be restored although you asked for the opposite; leave them out of the backup with BACKUP_PROG_EXCLUDE."),
+    Setting::switch("BACKUP_PROG_CRYPT_ENABLED", "no", "Encrypt the archive.")
+        .refused("The archive would not be encrypted although you asked for it; write to an encrypted filesystem (BACKUP_URL=file:///PATH) and set this to no.")
+        .quiet(NO),
+    Setting::new("BACKUP_PROG_CRYPT_KEY", Kind::Secret, "", "Key of an encrypted archive.")
+        .ignored("The archive is not encrypted, so the key has no use."),
+    Setting::text("BACKUP_PROG_CRYPT_OPTIONS", "", "Command that encrypts.").ignored("The archive is not encrypted."),
+    Setting::text("BACKUP_PROG_DECRYPT_OPTIONS", "", "Command that decrypts.").ignored("The archive is not encrypted."),
+    Setting::new("BACKUP_TYPE", Kind::Word, "", "`incremental` or `differential` backups.")
+        .refused("Every backup is complete; the archive is compressed in parallel, so leave BACKUP_TYPE empty and make complete backups."),
+    Setting::words("FULLBACKUPDAY", &[], "Days of a full backup.").ignored("Every backup is a full backup."),
+    Setting::new("FULLBACKUP_OUTDATED_DAYS", Kind::Number, "", "Age after which a full backup is due.").ignored("Every backup is a full backup."),
+    Setting::switch("BACKUP_INTEGRITY_CHECK", "", "Check the archive when it is restored. Always on: every file has a checksum, and a restore with a difference fails; no switches nothing off.")
+        .ignored("The check is always made; it cannot be switched off.")
+        .quiet(YES),
+    Setting::switch("BACKUP_SELINUX_DISABLE", "", "Switch SELinux to permissive during the backup. Accepted, without effect: SELinux is never switched, its labels are saved and restored with the files.")
+        .ignored("SELinux is never switched; labels are saved and restored with the files.")
+        .quiet(&["yes", "y", "true", "t", "1", "no", "n", "false", "f", "0"]),
+    Setting::words("BACKUP_RSYNC_OPTIONS", &[], "Options of rsync.").ignored("rsync is not used."),
+    Setting::new("BACKUP_RSYNC_RETENTION_DAYS", Kind::Number, "", "How many dated copies rsync keeps.").ignored("rsync is not used."),
+    Setting::text("NETFS_PREFIX", "", "Directory of the archive below BACKUP_URL.")
+        .ignored("The archive lies in the directory named by OUTPUT_PREFIX."),
+    Setting::switch("NETFS_KEEP_OLD_BACKUP_COPY", "", "Keep the previous archive.")
+        .refused("The previous backup would be replaced (after the new one is complete and was read back); give every generation its own OUTPUT_PREFIX or copy it in PRE_BACKUP_SCRIPT.")
+        .quiet(NO),
+    Setting::switch("NETFS_RESTORE_CAPABILITIES", "", "Restore file capabilities.")
+        .ignored("File capabilities are always saved and restored.")
+        .quiet(YES),
+    Setting::new("TAPE_BLOCKSIZE", Kind::Number, "", "Block size of the tape.").ignored(NO_TAPE),
+    Setting::new("PRE_BACKUP_SCRIPT", Kind::Command, "", "Program that is run before the backup; if it fails, the run stops. A list is the program with its arguments; a text is split into words. No shell interprets it: for pipes or variables name a script file."),
+    Setting::new("POST_BACKUP_SCRIPT", Kind::Command, "", "Program that is run after the backup, also when the backup failed. A list is the program with its arguments; a text is split into words. No shell interprets it."),
+    Setting::text("REQUESTRESTORE_TEXT", "", "What recovery shows with BACKUP=REQUESTRESTORE.")
+        .ignored("Recovery shows its own text."),
+    Setting::text("REQUESTRESTORE_COMMAND", "", "Command that restores the files with BACKUP=REQUESTRESTORE.")
+        .refused("Nothing would be restored; run the command by hand when recovery asks you to restore the files."),
+];

@@ -1,0 +1,57 @@
+//! Settings of the storage layout and of what recovery does with disks.
+
+use super::{Kind, NO, Setting, YES};
+
+const KEPT: &str = "The layout is recreated as it was; on a larger disk the rest stays free.";
+const LVM: &str = "Volume groups and arrays would be treated like all storage, so that what you wanted left alone could be recreated empty; name the disks in EXCLUDE_COMPONENTS instead.";
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting::list("EXCLUDE_MOUNTPOINTS", &[], "Mount points that are neither saved nor recreated."),
+    Setting::list("EXCLUDE_COMPONENTS", &[], "Parts of the layout that are left alone: a disk (`/dev/sdb`), a filesystem (`fs:/data`), a swap area (`swap:/dev/sdb2`); what lies on them is left out with them."),
+    Setting::list("EXCLUDE_RECREATE", &[], "Parts of the layout that recovery does not create, in the form of EXCLUDE_COMPONENTS; their files are saved all the same."),
+    Setting::switch("AUTOEXCLUDE_DISKS", "yes", "Leave out disks on which no mounted filesystem and no active swap lies."),
+    Setting::list("AUTOEXCLUDE_PATH", &["/media", "/run", "/mnt", "/tmp"], "Directories below which mounted filesystems are left out."),
+    Setting::list("COVERAGE_WAIVE", &[], "Devices or mount points that cannot be recovered and that you accept to lose, by name. Without it `rear mkbackup` refuses to run when something could not be recovered. New in this program."),
+    Setting::words("DISKS_TO_BE_WIPED", &[], "Disks which unattended recovery may erase although they carry data of another machine: stable names (`/dev/disk/by-id/…`) or kernel names. Without it only blank disks and the machine's own are taken."),
+    Setting::switch("AUTOEXCLUDE_MULTIPATH", "y", "Leave out multipath devices.")
+        .refused("Multipath devices cannot be recreated yet; `rear mkbackup` names them if they are needed.")
+        .quiet(YES),
+    Setting::words("AUTOEXCLUDE_USB_PATH", &[], "Mount points of USB disks that are left out.")
+        .refused("They would be treated like all storage; use EXCLUDE_MOUNTPOINTS or EXCLUDE_COMPONENTS."),
+    Setting::words("AUTOEXCLUDE_AUTOFS", &[], "Leave out automatic mounts.")
+        .ignored("Only filesystems of local disks are saved; automatic network mounts never are."),
+    Setting::list("ONLY_INCLUDE_VG", &[], "The only LVM volume groups to recreate.").refused(LVM),
+    Setting::list("EXCLUDE_VG", &[], "LVM volume groups to leave alone.").refused(LVM),
+    Setting::list("EXCLUDE_MD", &[], "md arrays to leave alone.").refused(LVM),
+    Setting::list("EXCLUDE_DEVICE_MAPPING", &[], "Devices that are never a target of recovery.")
+        .refused("A device that you protect by it could be taken; disconnect the device during recovery, or review the plan before you confirm it."),
+    Setting::words("WRITE_PROTECTED_IDS", &[], "Identifiers of disks that are never written.")
+        .refused("A disk that you protect by it could be taken if it is blank or the machine's own; disconnect it during recovery."),
+    Setting::words("WRITE_PROTECTED_ID_TYPES", &[], "Which identifiers protect a disk.")
+        .ignored("A disk with data of another machine is never erased unattended, whatever its identifiers."),
+    Setting::words("WRITE_PROTECTED_FS_LABEL_PATTERNS", &[], "Labels of filesystems whose disks are never written.")
+        .ignored("A disk with data of another machine is never erased unattended, whatever its labels."),
+    Setting::new("MANUAL_INCLUDE", Kind::Word, "", "Recreate only the mount points in BACKUP_PROG_INCLUDE.")
+        .refused("The whole layout would be recreated; leave parts out with EXCLUDE_COMPONENTS and EXCLUDE_MOUNTPOINTS.")
+        .quiet(NO),
+    Setting::switch("MIGRATION_MODE", "", "Force or forbid the dialogs for other hardware.")
+        .ignored("Recovery compares the disks itself and shows the plan; unattended it stops where the match is not certain."),
+    Setting::words("AUTORESIZE_PARTITIONS", &[], "Which partitions grow or shrink with the disk.").ignored(KEPT).quiet(NO),
+    Setting::words("AUTORESIZE_EXCLUDE_PARTITIONS", &[], "Partitions that keep their size.").ignored(KEPT),
+    Setting::new("AUTOSHRINK_DISK_SIZE_LIMIT_PERCENTAGE", Kind::Number, "", "How much smaller a disk may be.")
+        .ignored("A disk that is smaller than the layout needs is refused before anything is written."),
+    Setting::new("AUTOINCREASE_DISK_SIZE_THRESHOLD_PERCENTAGE", Kind::Number, "", "From which size on partitions grow.").ignored(KEPT),
+    Setting::text("LUKS_CRYPTSETUP_OPTIONS", "", "Options for creating LUKS volumes.")
+        .ignored("LUKS volumes cannot be recreated yet; `rear mkbackup` names them if they are needed."),
+    Setting::text("MKFS_XFS_OPTIONS", "", "Options for creating XFS instead of the saved ones.")
+        .ignored("XFS is recreated with the geometry that it had."),
+    Setting::switch("FORMAT_DASDS", "", "Format DASD disks of IBM Z.")
+        .ignored("DASD disks are not supported."),
+    Setting::words("CHECK_CONFIG_FILES", &[], "Files whose change `rear checklayout` reports.")
+        .ignored("`rear checklayout` compares the storage layout only."),
+    Setting::words("FILES_TO_PATCH_PATTERNS", &[], "Restored files in which device names are replaced.")
+        .ignored("Identifiers are restored, so files that use them stay right; fstab, crypttab and the boot loader's files are corrected where one could not be kept."),
+    Setting::switch("BOOT_OVER_SAN", "", "Carry the multipath tools in the rescue system.")
+        .refused("Multipath devices cannot be recreated yet; the machine could not be recovered from a SAN disk.")
+        .quiet(NO),
+];

@@ -1,0 +1,320 @@
+//! Configuration files as users have them: good ones load, bad ones say what is wrong and what to write.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+
+use config::{Config, Errors, IsoDefault, Location, Origin, Severity, Sources, SshFiles, Tristate, load};
+
+/// Loads a directory with this `local.conf`.
+fn local(text: impl AsRef<[u8]>) -> (tempfile::TempDir, Result<Config, Errors>) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("local.conf"), text).unwrap();
+    let result = load_dir(dir.path(), &[]);
+    (dir, result)
+}
+
+fn load_dir(dir: &Path, extra: &[PathBuf]) -> Result<Config, Errors> {
+    load(&Sources { dir, extra, hostname: "web1" })
+}
+
+fn good(text: &str) -> Config {
+    match local(text).1 {
+        Ok(config) => config,
+        Err(errors) => panic!("{text}\n{errors}"),
+    }
+}
+
+fn bad(text: impl AsRef<[u8]>) -> Errors {
+    local(text).1.expect_err("must be refused")
+}
+
+/// All errors as shown, with the directory left out.
+fn shown(text: &str) -> String {
+    let (dir, result) = local(text);
+    let errors = result.expect_err(text);
+    errors
+        .errors
+        .iter()
+        .map(|e| e.to_string() + "\n")
+        .collect::<String>()
+        .replace(&format!("{}/", dir.path().display()), "")
+}
+
+const SAMPLE: &str = r#"OUTPUT=ISO
+BACKUP=NETFS
+BACKUP_URL=iso:///backup
+OUTPUT_URL=file:///var/lib/rear/out
+BACKUP_PROG_EXCLUDE+=( '/var/lib/rear/*' "/srv/my cache/*" )
+ISO_DEFAULT=automatic
+ISO_RECOVER_MODE=unattended
+USE_SERIAL_CONSOLE=y
+KERNEL_CMDLINE="$KERNEL_CMDLINE mitigations=off"
+SSH_ROOT_PASSWORD='rear'
+"#;
+
+#[test]
+fn the_usual_file_works_unchanged() {
+    let config = good(SAMPLE);
+    assert_eq!(config.warnings, []);
+    let s = &config.settings;
+    assert_eq!(s.backup_url, Location::Iso { dir: "backup".into() });
+    assert_eq!(s.output_url, Some(Location::File { path: "/var/lib/rear/out".into() }));
+    assert_eq!(
+        s.backup_prog_exclude,
+        [
+            "/tmp/*",
+            "/dev/shm/*",
+            "/var/tmp/rear.*",
+            "/var/lib/rear/output/*",
+            "/var/lib/rear/*",
+            "/srv/my cache/*"
+        ]
+    );
+    assert_eq!(s.iso_default, IsoDefault::Automatic);
+    assert!(s.iso_recover_unattended);
+    assert_eq!(s.use_serial_console, Tristate::Yes);
+    assert_eq!(s.kernel_cmdline, "mitigations=off");
+    assert_eq!(s.ssh_root_password.as_ref().map(|secret| secret.expose()), Some("rear"));
+    let file = |name: &str| config.effective.iter().find(|e| e.name == name).cloned().unwrap();
+    assert_eq!(file("SSH_ROOT_PASSWORD").value, "***");
+    assert_eq!(file("TTY_ROOT_PASSWORD").value, "");
+    assert!(matches!(file("ISO_DEFAULT").origin, Origin::File { line: 6, .. }));
+    assert!(file("ISO_DEFAULT").origin.to_string().ends_with("/local.conf:6"));
+    assert_eq!(file("MODULES").value, r#"("all_modules")"#);
+    assert_eq!(file("MODULES").origin.to_string(), "default");
+    assert!(!format!("{config:?}").contains("'rear'"));
+    let json = serde_json::to_string(s).unwrap();
+    assert!(!json.contains("password"), "{json}");
+    assert!(json.contains(r#""backup_url":"iso:///backup""#), "{json}");
+}
+
+#[test]
+fn no_file_at_all_gives_a_self_contained_iso() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = load_dir(dir.path(), &[]).unwrap();
+    assert_eq!(config.settings.backup_url, Location::Iso { dir: "backup".into() });
+    assert_eq!(config.settings.output_url, None);
+    assert_eq!(config.settings.iso_dir, Path::new("/var/lib/rear/output"));
+    assert_eq!(config.settings.iso_prefix, "rear-web1");
+    assert_eq!(config.settings.logfile, Path::new("/var/log/rear/rear-web1.log"));
+    assert_eq!(config.settings.ssh_files, SshFiles::AvoidSensitive);
+    assert_eq!(config.files.iter().map(|f| f.present).collect::<Vec<_>>(), [false, false]);
+    assert_eq!(config::defaults("web1").settings.iso_prefix, "rear-web1");
+}
+
+#[test]
+fn later_files_win_and_add() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("site.conf"), "ISO_PREFIX=site\nPROGS+=( a )\nOUTPUT=iso\n").unwrap();
+    std::fs::write(dir.path().join("local.conf"), "OUTPUT=ISO; PROGS+=( b )").unwrap();
+    std::fs::write(dir.path().join("extra.conf"), "ISO_PREFIX=\"$ISO_PREFIX-extra\" PROGS+=(c)\n").unwrap();
+    let config = load_dir(dir.path(), &["extra".into(), dir.path().join("extra.conf")]).unwrap();
+    assert_eq!(config.settings.iso_prefix, "site-extra-extra");
+    assert_eq!(config.settings.progs, ["a", "b", "c", "c"]);
+    assert_eq!(config.files.len(), 4);
+
+    let errors = load_dir(dir.path(), &["nix".into()]).unwrap_err().to_string();
+    assert!(errors.contains("nix: The configuration file named with -C does not exist."), "{errors}");
+    assert!(errors.contains("nix and") && errors.contains("nix.conf"), "{errors}");
+    assert!(load_dir(&dir.path().join("no-dir"), &[]).is_err());
+}
+
+#[test]
+fn the_whole_syntax() {
+    let config = good(concat!(
+        "# comment with ' and $(x)\n",
+        "export KEYMAP=de # trailing\n",
+        "PROGS=( one 'two  words' \"th\\\"ree\" # inside\n  four\\ five\n\n  $'six\\n\\x41' \"\" )\n",
+        "KERNEL_CMDLINE=a\\\nb'c d'\"e ${KEYMAP}$KEYMAP \\$x \\q\"#no\n",
+        "LIBS=( \"${PROGS[@]}\" last ); MODULES_LOAD=( $KEYMAP x$KEYMAP/y )\n",
+        "ISO_PREFIX=${HOSTNAME}-x\n",
+        "COPY_AS_IS+=( \"$VAR_DIR/x\" '/etc/*' )\n",
+        "{ TTY_ROOT_PASSWORD='p w'; } 2>/dev/null\n",
+        "{ SSH_ROOT_PASSWORD=\"a\\$b\" ; } 2>>/dev/$SECRET_OUTPUT_DEV\n",
+        "EXCLUDE_BACKUP=( fs:/data /srv/ )\n",
+        "  ISO_DEFAULT=boothd1",
+    ));
+    let s = config.settings;
+    assert_eq!(s.keymap, "de");
+    assert_eq!(s.progs, ["one", "two  words", "th\"ree", "four five", "six\nA"]);
+    assert_eq!(s.kernel_cmdline, "abc de dede $x \\q#no");
+    assert_eq!(s.libs, ["one", "two  words", "th\"ree", "four five", "six\nA", "last"]);
+    assert_eq!(s.modules_load, ["de", "xde/y"]);
+    assert_eq!(s.iso_prefix, "web1-x");
+    assert_eq!(s.copy_as_is, ["/var/lib/rear/x", "/etc/*"]);
+    assert_eq!(s.tty_root_password.unwrap().expose(), "p w");
+    assert_eq!(s.ssh_root_password.unwrap().expose(), "a$b");
+    assert_eq!(s.exclude_backup, ["/data", "/srv"]);
+}
+
+#[test]
+fn bad_files_name_the_place_and_the_remedy() {
+    insta::assert_snapshot!(shown(concat!(
+        "OUTPUT=iso\n",
+        "BACKUP_ULR=iso:///backup\n",
+        "BACKUP_PROG_EXCLUDE=\"/a\" \"/b\"\n",
+        "BACKUP_PROG_EXCLUDE+=/c\n",
+        "ISO_PREFIX=$(hostname -s)\n",
+        "KEYMAP=`locale`; ISO_DIR=${X:-/tmp}\n",
+        "if [ -f /etc/x ]; then\n  USE_DHCLIENT=on\nfi\n",
+        "KERNEL_CMDLINE=a b\n",
+        "USE_SERIAL_CONSOLE = yes\n",
+        "PROGS=( * )\n",
+        "LIBS=( $NOPE )\n",
+        "OUTPUT_URL=nfs://nas/rear\n",
+        "BACKUP=BORG\n",
+        "BACKUP_PROG_CRYPT_ENABLED=yes\n",
+        "TMPDIR=/scratch\n",
+        "ISO_VOLID='my label'\n",
+        "MODULES=all_modules\n",
+        "ISO_DIR=( /a )\n",
+        "OUTPUT_PREFIX=../x\n",
+        "TTY_ROOT_PASSWORD='never closed\n",
+    )));
+}
+
+#[test]
+fn an_unclosed_quote_is_named_where_it_was_opened() {
+    let errors = bad("ISO_PREFIX=\"a\nISO_DEFAULT=foo\n");
+    assert_eq!((errors.errors[0].line, errors.errors[0].column), (1, 12));
+    assert!(errors.errors[0].message.contains("never closed"));
+    // The rest of the file is checked all the same.
+    assert_eq!(errors.errors[1].line, 2);
+    // The quote of the next line closes it: the first one is to blame.
+    let errors = bad("ISO_PREFIX=\"a\nKEYMAP=\"de\"\n");
+    assert_eq!(errors.errors.len(), 1);
+    assert_eq!((errors.errors[0].line, errors.errors[0].column), (1, 12));
+    assert!(errors.errors[0].message.contains("ends only in line 2"), "{errors}");
+    let errors = bad("PROGS=( a\nb\nOUTPUT=ISO\n");
+    assert_eq!((errors.errors[0].line, errors.errors[0].column), (1, 7));
+}
+
+#[test]
+fn secrets_never_show_in_errors() {
+    for text in [
+        "SSH_ROOT_PASSWORD='geheim\n",
+        "SSH_ROOT_PASSWORD=geheim geheim\n",
+        "SSH_ROOT_PASSWORD=( geheim )\n",
+        "SSH_ROOT_PASWORD='geheim'\n",
+        "SSH_ROOT_PASSWORD = geheim\n",
+        "SSH_ROOT_PASSWORD=geheim$(x)\n",
+        "SSH_ROOT_PASSWORD='a\ngeheim' geheim\n",
+        "SSH_ROOT_PASSWORD=\"a\ngeheim$(geheim)\"\n",
+        "SSH_ROOT_PASSWORD=geheim$NOPE\n",
+        "KEYMAP=$(x); SSH_ROOT_PASSWORD=geheim\n",
+        "BACKUP_URL=ftp://me:geheim@host/x\n",
+        "BORG_PASSPHRASE=geheim; DIRECTORY_ENTRIES_TO_RECOVER=( x )\n",
+        "declare SSH_ROOT_PASSWORD=geheim\n",
+        "SSH_ROOT_PASSWORD=geheim\r\n",
+        "SSH_ROOT_PASSWORD=~geheim\n",
+        "SSH_ROOT_PASSWORD=geheim|geheim\n",
+        "SSH_ROOT_PASSWORD geheim\n",
+        "SSH_ROOT_PASSWORD=abc;geheim\n",
+        "SSH_ROOT_PASSWORD=abc;geheim=x\n",
+        "SSH_ROOT_PASSWORD=abc geheim=x\n",
+        "SSH_ROOT_PASSWORD=abc$geheim\n",
+        "export SSH_ROOT_PASSWORD=\"abc${geheim}\"\n",
+        "SSH_ROOT_PASSWORD=\"a\ngeheim\n",
+        "SSH_ROOT_PASSWORD=geheim(geheim)\n",
+    ] {
+        let errors = bad(text);
+        let all = format!("{errors}\n{errors:?}");
+        assert!(!all.contains("geheim"), "{text}\n{all}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused() {
+    let errors = bad(b"KEYMAP=de\nISO_PREFIX=\xe4x\n");
+    assert_eq!((errors.errors[0].line, errors.errors[0].column), (2, 12));
+    assert!(errors.to_string().contains("iconv"), "{errors}");
+    let errors = bad("KEYMAP=de\r\nISO_PREFIX=x\r\nOUTPUT=usb\r\n");
+    assert_eq!(errors.errors.len(), 2, "{errors}");
+    assert!(errors.errors[0].message.contains("3 lines contain a carriage return"));
+    assert!(bad("A\0B").to_string().contains("NUL"));
+    assert!(good("\u{feff}KEYMAP=de\n").settings.keymap == "de");
+}
+
+#[test]
+fn settings_without_an_effect_say_what_happens_instead() {
+    let config = good(concat!(
+        "BACKUP_PROG=tar\nBACKUP_PROG_COMPRESS_OPTIONS=( --use-compress-program=pigz )\n",
+        "BACKUP_PROG_CRYPT_ENABLED=False\nBACKUP_TYPE=\nBACKUP_SELINUX_DISABLE=0\nBACKUP_INTEGRITY_CHECK=y\n",
+        "BORGBACKUP_HOST=x\nUSB_DEVICE=/dev/x\nISO_SYSLINUX_TIMEOUT=55\nAUTORESIZE_PARTITIONS=no\nEFI_STUB=n\n",
+    ));
+    let keys: Vec<_> = config.warnings.iter().map(|w| w.key.clone().unwrap()).collect();
+    assert_eq!(
+        keys,
+        ["BACKUP_PROG_COMPRESS_OPTIONS", "BORGBACKUP_HOST", "USB_DEVICE", "ISO_SYSLINUX_TIMEOUT"]
+    );
+    assert!(config.warnings.iter().all(|w| w.severity == Severity::Warning && w.hint.is_some()));
+    assert_eq!(config.settings.iso_timeout, 6);
+    assert_eq!(good("ISO_SYSLINUX_TIMEOUT=55 ISO_TIMEOUT=7").settings.iso_timeout, 7);
+    assert_eq!(good("USER_INPUT_TIMEOUT=9").settings.iso_timeout, 9);
+    for dangerous in
+        ["BACKUP_PROG=rsync", "BACKUP_TYPE=incremental", "EXCLUDE_VG=( data )", "OUTPUT=USB", "BACKUP=TSM"]
+    {
+        assert_eq!(bad(dangerous).errors.len(), 1, "{dangerous}");
+    }
+}
+
+#[test]
+fn special_values() {
+    assert_eq!(good("FIRMWARE_FILES=( 'No' )").settings.firmware_files, ["no"]);
+    assert!(good("FIRMWARE_FILES=yes").settings.firmware_files.is_empty());
+    assert_eq!(
+        good("SERIAL_CONSOLE_DEVICES='/dev/ttyS0 /dev/ttyS1'").settings.serial_console_devices.len(),
+        2
+    );
+    assert_eq!(good("SSH_FILES=no").settings.ssh_files, SshFiles::No);
+    assert_eq!(
+        good("SSH_FILES=( /a /b )").settings.ssh_files,
+        SshFiles::List(vec!["/a".into(), "/b".into()])
+    );
+    assert!(bad("SSH_FILES=yes").to_string().contains("private keys"));
+    assert_eq!(good("PRE_BACKUP_SCRIPT='/bin/x \"a b\"'").settings.pre_backup_script, ["/bin/x", "a b"]);
+    assert_eq!(good("PRE_BACKUP_SCRIPT=( /bin/x 'a b' )").settings.pre_backup_script, ["/bin/x", "a b"]);
+    assert!(bad("PRE_BACKUP_SCRIPT='/bin/x | y'").to_string().contains("No shell"));
+    assert!(bad("PRE_BACKUP_SCRIPT=( '/bin/x a' )").to_string().contains("PRE_BACKUP_SCRIPT=( /bin/x a )"));
+    assert_eq!(good("OUTPUT_URL=null").settings.output_url, Some(Location::Null));
+    assert!(bad("OUTPUT_URL=iso:///backup").to_string().contains("OUTPUT_URL cannot be an iso:"));
+    assert!(bad("BACKUP_PROG_EXCLUDE+=( tmp/x )").to_string().contains("/tmp/x"));
+    for word in ["on", "off", "maybe"] {
+        assert!(bad(format!("USE_DHCLIENT={word}")).to_string().contains("y, true, t, 1"), "{word}");
+    }
+    for (word, value) in [("Yes", Tristate::Yes), ("F", Tristate::No), ("", Tristate::Auto)] {
+        assert_eq!(good(&format!("USE_DHCLIENT={word}")).settings.use_dhclient, value);
+    }
+}
+
+#[test]
+fn a_shell_program_is_explained_once() {
+    let errors = bad("for i in 1 2; do\n echo \"a\nb\"\ndone\nf() { x; }\nsource /x\nKEYMAP=de\n");
+    assert_eq!(errors.errors.len(), 1, "{errors}");
+    assert!(errors.to_string().contains("rear config convert"), "{errors}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+
+    /// Nothing in a file may crash the parser, and what is wrong can always be shown.
+    #[test]
+    fn any_text_is_read_or_refused(text in "([A-Z_]{1,6}|[=+(){}$'\"`\\\\\n #;~*@!<>|&]|\\PC|OUTPUT=|PROGS\\+=\\(|\\$\\{){0,40}") {
+        if let Err(errors) = local(&text).1 {
+            proptest::prop_assert!(!errors.to_string().is_empty());
+        }
+    }
+
+    /// What the writer quotes, the parser reads back.
+    #[test]
+    fn quoted_values_come_back(value in proptest::prelude::any::<String>(), also in "[ -~äß'\"$\\\\\n\r\t]{0,12}") {
+        for value in [value.replace('\0', ""), also] {
+            let text = format!("TTY_ROOT_PASSWORD={}\nPROGS=( {} )\n", config::quote(&value), config::quote(&value));
+            let settings = good(&text).settings;
+            let read = settings.tty_root_password.map(|s| s.expose().to_owned()).unwrap_or_default();
+            proptest::prop_assert_eq!(&read, &value);
+            proptest::prop_assert_eq!(settings.progs.concat(), value);
+        }
+    }
+}
