@@ -55,10 +55,8 @@ pub fn check(sys: &dyn Sys, recipe: &Recipe<'_>) -> Result<(), Error> {
 }
 
 fn required<'r>(recipe: &'r Recipe<'_>) -> Vec<&'r str> {
-    let ssh: &[&str] = if recipe.ssh == Ssh::Off { &[] } else { &["sshd", "ssh-keygen"] };
     NEEDED
         .iter()
-        .chain(ssh)
         .copied()
         .chain(recipe.required_progs.iter().map(String::as_str))
         .filter(|name| !name.is_empty() && *name != "rear")
@@ -67,7 +65,11 @@ fn required<'r>(recipe: &'r Recipe<'_>) -> Vec<&'r str> {
 
 /// `rear` restores whatever state the host's libraries are in, so it must need none of them.
 fn check_rear(path: &Path) -> Result<(), Error> {
-    let bad = |why: &str| Error::BadRear { path: path.to_owned(), why: why.to_owned() };
+    let bad = |why: &str| {
+        // The caller may say "/proc/self/exe", which tells a user nothing.
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        Error::BadRear { path, why: why.to_owned() }
+    };
     let Some(needs) = elf::needs(path)? else { return Err(bad("it is not a program")) };
     if needs.interpreter.is_some() || !needs.libraries.is_empty() {
         return Err(bad("it needs shared libraries"));
@@ -155,6 +157,10 @@ fn programs(collector: &mut Collector<'_>, recipe: &Recipe<'_>) -> Result<(usize
             }
             None => missing.push(name.to_owned()),
         }
+    }
+    if recipe.ssh != Ssh::Off && missing.iter().any(|name| name == "sshd" || name == "ssh-keygen") {
+        let text = "no ssh server is installed, so nobody can log in to the rescue system by ssh; install openssh-server";
+        collector.warnings.push(text.to_owned());
     }
     if let Some(lvm) = collector.find("lvm") {
         for name in LVM_LINKS.iter().copied() {

@@ -77,7 +77,6 @@ pub(crate) fn plan(sys: &dyn Sys, recipe: &Recipe<'_>, collector: &mut Collector
     keymap(sys, recipe, collector)?;
     if recipe.ssh != Ssh::Off {
         for path in [
-            "/usr/sbin/sshd",
             "/usr/lib/openssh/sshd-session",
             "/usr/lib/openssh/sshd-auth",
             "/usr/libexec/openssh/sshd-session",
@@ -155,18 +154,18 @@ pub(crate) fn plan_own(recipe: &Recipe<'_>, collector: &mut Collector<'_>) -> Re
             tree.bytes("/root/.ssh/authorized_keys", authorized, 0o600);
         }
     }
-    // The host's programs of these names ask a service manager that does not run here.
-    for (name, order) in [("reboot", 'b'), ("poweroff", 'o'), ("halt", 'o')] {
-        let script = format!(
-            "#!/bin/sh\nsync\necho u > /proc/sysrq-trigger\nsleep 1\necho {order} > /proc/sysrq-trigger\n"
-        );
-        tree.bytes(format!("/usr/sbin/{name}"), script, 0o755);
+    // The host's programs of these names ask a service manager that does not run here; rear stops the machine.
+    for name in ["reboot", "poweroff", "halt", "shutdown"] {
+        tree.link(Path::new("/usr/sbin").join(name), "/usr/sbin/rear");
     }
     for payload in &recipe.payload {
         tree.bytes(&payload.path, payload.bytes.clone(), payload.mode & 0o7777);
     }
+    if !tree.has("/usr/bin/rear") {
+        tree.link("/usr/bin/rear", "/usr/sbin/rear");
+    }
+    // After the link: where both directories are one, the file replaces it.
     tree.file("/usr/sbin/rear", &recipe.rear_binary, 0o755);
-    tree.link("/usr/bin/rear", "../sbin/rear");
     tree.link("/init", "/usr/sbin/rear");
     if !modules::none_wanted(recipe) {
         tree.dir("/usr/lib/modules", 0o755);

@@ -356,6 +356,7 @@ pub(crate) const ALSO_WANTED: &[&str] = &[
     "ssh-agent",
     "ssh-keygen",
     "ssh-keyscan",
+    "sshd",
     "ss",
     "tc",
     "teamd",
@@ -452,7 +453,7 @@ impl<'a> Collector<'a> {
     pub(crate) fn new(host: Host<'a>) -> Result<Self, Error> {
         Ok(Self {
             host,
-            tree: Tree::skeleton(),
+            tree: Tree::skeleton(|dir| host.resolve(dir).map(|resolved| resolved.path)),
             loader: Loader::new(host)?,
             seen: BTreeSet::new(),
             warnings: Vec::new(),

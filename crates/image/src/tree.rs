@@ -34,7 +34,11 @@ pub(crate) struct Node {
 
 /// All paths, sorted; parents come before their children.
 #[derive(Debug, Default)]
-pub(crate) struct Tree(BTreeMap<PathBuf, Node>);
+pub(crate) struct Tree {
+    nodes: BTreeMap<PathBuf, Node>,
+    /// Directories below `/usr` that are links on the host, as `sbin` on Fedora 42 and `lib64` on Arch: from, to.
+    aliases: Vec<(PathBuf, PathBuf)>,
+}
 
 /// The path in its merged form: `/sbin/x` becomes `/usr/sbin/x`; `.` and `..` are taken out by their names.
 pub(crate) fn merged(path: &Path) -> PathBuf {
@@ -60,15 +64,27 @@ pub(crate) fn merged(path: &Path) -> PathBuf {
 
 impl Tree {
     /// The skeleton: directories, merged links, the two device nodes that exist before `/dev` is mounted.
-    pub(crate) fn skeleton() -> Self {
+    ///
+    /// `alias` tells which directory below `/usr` is a link to which other one.
+    pub(crate) fn skeleton(alias: impl Fn(&Path) -> Option<PathBuf>) -> Self {
         let mut tree = Self::default();
+        for dir in MERGED {
+            let dir = Path::new("/usr").join(dir);
+            if let Some(to) = alias(&dir).filter(|to| *to != dir && to.starts_with("/usr")) {
+                tree.nodes.insert(
+                    dir.clone(),
+                    Node { content: Content::Link(to.clone()), mode: 0o777, uid: 0, gid: 0 },
+                );
+                tree.aliases.push((dir, to));
+            }
+        }
         // Without an entry of its own the kernel's root directory is open to all (1777).
-        tree.0.insert("/".into(), Node { content: Content::Dir, mode: 0o755, uid: 0, gid: 0 });
+        tree.nodes.insert("/".into(), Node { content: Content::Dir, mode: 0o755, uid: 0, gid: 0 });
         for dir in MERGED {
             tree.dir(Path::new("/usr").join(dir), 0o755);
             let link =
                 Node { content: Content::Link(Path::new("usr").join(dir)), mode: 0o777, uid: 0, gid: 0 };
-            tree.0.insert(Path::new("/").join(dir), link);
+            tree.nodes.insert(Path::new("/").join(dir), link);
         }
         for (dir, mode) in [
             ("/proc", 0o755),
@@ -102,7 +118,7 @@ impl Tree {
 
     /// Puts a node at a path, replacing what was planned there. Missing parents become directories.
     pub(crate) fn set(&mut self, path: impl AsRef<Path>, node: Node) {
-        let path = merged(path.as_ref());
+        let path = self.place(path.as_ref());
         if self.is_merged_root(&path) {
             return;
         }
@@ -111,9 +127,20 @@ impl Tree {
                 break;
             }
             let dir = Node { content: Content::Dir, mode: 0o755, uid: 0, gid: 0 };
-            self.0.entry(parent.to_owned()).or_insert(dir);
+            self.nodes.entry(parent.to_owned()).or_insert(dir);
         }
-        self.0.insert(path, node);
+        self.nodes.insert(path, node);
+    }
+
+    /// Where a path of the host lies here.
+    fn place(&self, path: &Path) -> PathBuf {
+        let path = merged(path);
+        let alias = self.aliases.iter().find_map(|(from, to)| Some((to, path.strip_prefix(from).ok()?)));
+        match alias {
+            Some((to, rest)) if rest.as_os_str().is_empty() => to.clone(),
+            Some((to, rest)) => to.join(rest),
+            None => path,
+        }
     }
 
     fn is_merged_root(&self, path: &Path) -> bool {
@@ -143,12 +170,12 @@ impl Tree {
 
     /// Whether the path is planned.
     pub(crate) fn has(&self, path: impl AsRef<Path>) -> bool {
-        self.0.contains_key(&merged(path.as_ref()))
+        self.nodes.contains_key(&self.place(path.as_ref()))
     }
 
     /// Every path in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Path, &Node)> {
-        self.0.iter().map(|(path, node)| (path.as_path(), node))
+        self.nodes.iter().map(|(path, node)| (path.as_path(), node))
     }
 }
 
@@ -166,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_merged_links_cannot_be_replaced() {
-        let mut tree = Tree::skeleton();
+        let mut tree = Tree::skeleton(|_| None);
         tree.dir("/bin", 0o700);
         tree.link("/lib64", "elsewhere");
         tree.bytes("/bin/x", "x", 0o755);
@@ -177,8 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn one_directory_for_all_programs() {
+        let mut tree = Tree::skeleton(|dir| (dir == Path::new("/usr/sbin")).then(|| "/usr/bin".into()));
+        tree.link("/usr/sbin", "bin");
+        tree.bytes("/sbin/x", "x", 0o755);
+        assert!(tree.has("/usr/bin/x") && tree.has("/usr/sbin/x"));
+        let planned: BTreeMap<_, _> = tree.iter().collect();
+        assert_eq!(planned[Path::new("/usr/sbin")].content, Content::Link("/usr/bin".into()));
+        assert!(!planned.contains_key(Path::new("/usr/sbin/x")));
+    }
+
+    #[test]
     fn parents_come_first() {
-        let mut tree = Tree::skeleton();
+        let mut tree = Tree::skeleton(|_| None);
         tree.bytes("/a/b/c", "x", 0o644);
         let paths: Vec<_> = tree.iter().map(|(path, _)| path.to_owned()).collect();
         for (i, path) in paths.iter().enumerate().skip(1) {
