@@ -1,1 +1,84 @@
 //! Copies file trees out and back, and proves that they are equal.
+//!
+//! Four verbs work on two files, the *archive* and its *manifest*:
+//!
+//! * [`create`] walks the mounted filesystems and writes both,
+//! * [`verify`] proves that an archive is, byte for byte, the one that was written,
+//! * [`restore`] brings the files back below a directory,
+//! * [`compare`] reads what was restored and compares it with the manifest.
+//!
+//! The archive is a pax tar in zstd that `tar --zstd -xf` and `bsdtar` read ([`mod@format`] describes the parts
+//! that only this program uses). This room never looks at disks or configuration, and never decides what is
+//! worth a failure: it lists every single problem by name, and its caller decides.
+
+mod compare;
+mod create;
+mod digest;
+mod dirs;
+mod entry;
+mod error;
+mod escape;
+mod exclude;
+mod extra;
+pub mod format;
+mod frames;
+mod holes;
+mod manifest;
+mod metadata;
+mod pax;
+mod pipeline;
+mod restore;
+mod settle;
+mod verify;
+mod walk;
+
+use std::path::PathBuf;
+
+pub use compare::{Comparison, Difference, compare};
+pub use create::{Created, Problem, ProblemKind, Source, create};
+pub use entry::{Entry, Kind};
+pub use error::Error;
+pub use exclude::Exclude;
+pub use extra::extra;
+pub use manifest::{Reader as ManifestReader, Totals, totals};
+pub use restore::{Restore, RestoreProblem, Restored, restore};
+pub use verify::verify;
+
+/// How hard and how wide to work.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// zstd compression level (1 to 19; 3 is a good choice).
+    pub level: i32,
+    /// Worker threads. More than eight are not used: memory grows with each (about 10 MB).
+    pub threads: usize,
+    /// Raised when the operator wants to stop.
+    pub cancel: sys::Cancel,
+}
+
+impl Options {
+    /// The number of workers that is really started.
+    pub(crate) fn workers(&self) -> usize {
+        self.threads.clamp(1, 8)
+    }
+}
+
+/// Receives news of progress from the worker threads.
+pub trait Progress: Sync {
+    /// So many more bytes of content and so many more files (entries of any type) are done.
+    fn add(&self, bytes: u64, files: u64);
+}
+
+impl Progress for () {
+    fn add(&self, _bytes: u64, _files: u64) {}
+}
+
+/// The absolute path in the machine that a stored relative path stands for.
+pub(crate) fn machine_path(path: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let mut full = Vec::with_capacity(path.len() + 1);
+    full.push(b'/');
+    if path != b"." {
+        full.extend_from_slice(path);
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(full))
+}

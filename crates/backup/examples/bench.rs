@@ -1,0 +1,67 @@
+//! Archives a tree, verifies, restores and compares it, and prints times and peak memory.
+//!
+//! `cargo run --release -p backup --example bench -- TREE WORKDIR [THREADS] [LEVEL]`
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use backup::{Exclude, Options, Restore, Source};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(tree), Some(work)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: bench TREE WORKDIR [THREADS] [LEVEL]".into());
+    };
+    let mut number =
+        || arguments.next().and_then(|text| text.to_str().and_then(|text| text.parse::<usize>().ok()));
+    let threads = number().unwrap_or_else(sys::info::processors);
+    let level = i32::try_from(number().unwrap_or(3))?;
+    let options = Options { level, threads, cancel: sys::Cancel::default() };
+    let work = PathBuf::from(work);
+    let (archive, manifest, target) = (work.join("a.tar.zst"), work.join("a.manifest"), work.join("tree"));
+    std::fs::create_dir_all(&target)?;
+    let source = Source {
+        root: PathBuf::from(tree),
+        mounts: vec![PathBuf::from("/")],
+        exclude: Exclude::default(),
+        skip_paths: Vec::new(),
+    };
+
+    let start = Instant::now();
+    let file = std::fs::File::create(&archive)?;
+    let made = backup::create(&source, &file, &std::fs::File::create(&manifest)?, &options, &())?;
+    report("create", start);
+    println!(
+        "  {} files, {} bytes of content, archive {} bytes in {} frames, manifest {} bytes, {} problems",
+        made.files,
+        made.data_bytes,
+        made.archive_bytes,
+        made.frames,
+        made.manifest_bytes,
+        made.problems.len()
+    );
+    let start = Instant::now();
+    backup::verify(&archive, made.archive_bytes, &made.archive_blake3, &options, &())?;
+    report("verify", start);
+    let start = Instant::now();
+    let restore = Restore { archive: &archive, manifest: &manifest, target: &target, plain: Vec::new() };
+    let restored = backup::restore(&restore, &options, &())?;
+    report("restore", start);
+    for problem in restored.problems.iter().take(5) {
+        println!("  {}: {}", problem.path.display(), problem.detail);
+    }
+    let start = Instant::now();
+    let compared = backup::compare(&manifest, &target, &[], &options, &())?;
+    report("compare", start);
+    println!("  {} differences", compared.differences.len());
+    for difference in compared.differences.iter().take(5) {
+        println!("  {}: {}", difference.path.display(), difference.what);
+    }
+    Ok(())
+}
+
+fn report(what: &str, start: Instant) {
+    let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown").trim();
+    println!("{what:8} {:7.2} s   peak so far {peak}", start.elapsed().as_secs_f64());
+}

@@ -1,0 +1,111 @@
+//! Where a file has data and where it has holes. It never reads content.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+/// Segment borders are multiples of this (except at the end of the file): GNU tar takes each segment from the
+/// archive in whole blocks of this size.
+const BLOCK: u64 = 512;
+/// A file in more parts than this keeps only its larger holes, so that its map stays small.
+const SEGMENTS: usize = 65_536;
+
+/// The parts of the file that hold data, as (offset, length); `None` for a file without holes.
+///
+/// # Errors
+/// What `lseek(2)` says, except that a filesystem without knowledge of holes has none.
+pub fn segments<Fd: AsFd>(fd: Fd, size: u64) -> Result<Option<Vec<(u64, u64)>>, Errno> {
+    let mut found: Vec<(u64, u64)> = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let data = match rustix::fs::seek(&fd, SeekFrom::Data(at)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if data >= size {
+            break;
+        }
+        let end = match rustix::fs::seek(&fd, SeekFrom::Hole(data)) {
+            Ok(end) => end,
+            // The file was cut while we looked.
+            Err(Errno::NXIO) => size,
+            Err(error) => return Err(error),
+        };
+        push(&mut found, data, end, size);
+        at = end.max(at + 1);
+        if found.len() > SEGMENTS * 16 {
+            coalesce(&mut found, SEGMENTS);
+        }
+    }
+    coalesce(&mut found, SEGMENTS);
+    Ok(match found.as_slice() {
+        [(0, length)] if *length == size => None,
+        _ => Some(found),
+    })
+}
+
+fn push(found: &mut Vec<(u64, u64)>, start: u64, end: u64, size: u64) {
+    let start = start / BLOCK * BLOCK;
+    let end = end.next_multiple_of(BLOCK).min(size);
+    match found.last_mut() {
+        Some((offset, length)) if *offset + *length >= start => {
+            *length = end.max(*offset + *length) - *offset
+        }
+        _ => found.push((start, end - start)),
+    }
+}
+
+/// Takes the smallest holes for data until there are at most `limit` segments.
+fn coalesce(found: &mut Vec<(u64, u64)>, limit: usize) {
+    let mut hole = 4096;
+    while found.len() > limit {
+        found.dedup_by(|next, kept| {
+            let join = next.0 - (kept.0 + kept.1) <= hole;
+            if join {
+                kept.1 = next.0 + next.1 - kept.0;
+            }
+            join
+        });
+        hole *= 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn segments_are_in_whole_blocks_and_joined() {
+        let mut found = Vec::new();
+        push(&mut found, 100, 600, 5000);
+        push(&mut found, 1000, 1100, 5000);
+        push(&mut found, 4096, 5000, 5000);
+        assert_eq!(found, [(0, 1536), (4096, 904)]);
+    }
+
+    #[test]
+    fn too_many_segments_lose_their_smallest_holes() {
+        let mut found: Vec<_> = (0..100).map(|at| (at * 10_000, 5_000)).chain([(9_000_000, 512)]).collect();
+        coalesce(&mut found, 2);
+        assert_eq!(found, [(0, 995_000), (9_000_000, 512)]);
+    }
+
+    #[test]
+    fn a_file_with_data_at_both_ends() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(b"a", 0).unwrap();
+        file.write_all_at(b"z", 10 << 20).unwrap();
+        let size = file.metadata().unwrap().len();
+        let Some(found) = segments(&file, size).unwrap() else { return };
+        assert_eq!(found.first().map(|first| first.0), Some(0));
+        assert_eq!(found.last().map(|last| last.0 + last.1), Some(size));
+        assert!(found.iter().map(|one| one.1).sum::<u64>() < 1 << 20);
+        let full = tempfile::tempfile().unwrap();
+        full.write_all_at(&[1; 10000], 0).unwrap();
+        assert_eq!(segments(&full, 10000).unwrap(), None);
+    }
+}

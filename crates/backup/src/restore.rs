@@ -1,0 +1,545 @@
+//! Brings the files of an archive back below a target directory, several frames at a time.
+//!
+//! The manifest says what to make and where its content lies, so the tar headers are not needed. Nothing outside
+//! the target can be reached ([`crate::dirs`]). What cannot be restored exactly is listed by name; the content as
+//! such is guarded by the checksum of each frame, and proven by [`compare`](crate::compare()).
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::dirs::Dirs;
+use crate::entry::{Entry, Kind, split};
+use crate::format::{self, Frame};
+use crate::manifest::Reader;
+use crate::pipeline::{Failure, Queue, lock};
+use crate::settle::Settle;
+use crate::{Error, Options, Progress, machine_path, metadata, walk};
+
+/// What to restore, and where.
+#[derive(Clone, Debug)]
+pub struct Restore<'a> {
+    /// The archive.
+    pub archive: &'a Path,
+    /// Its manifest.
+    pub manifest: &'a Path,
+    /// The directory that becomes `/`, with its filesystems mounted in it.
+    pub target: &'a Path,
+    /// Mount points (absolute paths in the machine) of filesystems without owners and attributes (vfat): there only
+    /// content and modification time are restored.
+    pub plain: Vec<PathBuf>,
+}
+
+/// A file that is not, or not exactly, restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreProblem {
+    /// Its absolute path in the machine.
+    pub path: PathBuf,
+    /// What went wrong.
+    pub detail: String,
+}
+
+/// What was restored.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Restored {
+    /// Entries of every type.
+    pub files: u64,
+    /// Content, in bytes, without holes.
+    pub bytes: u64,
+    /// Everything that went wrong with single files.
+    pub problems: Vec<RestoreProblem>,
+}
+
+/// Work for one thread.
+enum Unit {
+    /// Entries whose content lies in one frame.
+    Files(u64, Vec<Entry>),
+    /// One frame of a large file: the file, the frame, where the content begins in it, and how much of the file's
+    /// stored content lies in the frames before.
+    Part(Arc<Large>, u64, usize, u64),
+}
+
+/// A file that several threads fill.
+struct Large {
+    entry: Entry,
+    file: OwnedFd,
+    /// Segments as (position in the stored content, offset in the file, length).
+    segments: Vec<(u64, u64, u64)>,
+    /// Frames that are not done yet.
+    left: AtomicUsize,
+}
+
+/// What all threads share.
+pub(crate) struct Shared<'a> {
+    archive: File,
+    archive_path: &'a Path,
+    frames: Vec<Frame>,
+    plain: Vec<Vec<u8>>,
+    problems: Mutex<Vec<RestoreProblem>>,
+    /// Files with inode flags, which are set at the very end.
+    pub flagged: Mutex<Vec<(Vec<u8>, u32)>>,
+    failure: Failure,
+    options: &'a Options,
+    progress: &'a dyn Progress,
+}
+
+impl Shared<'_> {
+    /// Lists a file. A full target ends the run instead: nothing that follows would fit either.
+    pub fn failed(&self, path: &[u8], what: &str, error: Errno) {
+        if matches!(error, Errno::NOSPC | Errno::DQUOT) {
+            self.failure.set(Error::TargetFull { path: machine_path(path) });
+        } else {
+            self.problem(path, format!("{what}: {}", std::io::Error::from(error)));
+        }
+    }
+
+    /// Whether to stop here.
+    pub fn check(&self) -> Result<(), Error> {
+        self.options.cancel.check()?;
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    pub fn count_link(&self) {
+        self.progress.add(0, 1);
+    }
+
+    pub fn problem(&self, path: &[u8], detail: String) {
+        lock(&self.problems).push(RestoreProblem { path: machine_path(path), detail });
+    }
+
+    pub fn is_plain(&self, path: &[u8]) -> bool {
+        is_below(&self.plain, path)
+    }
+}
+
+/// Whether the path is one of those directories or lies below one.
+pub(crate) fn is_below(directories: &[Vec<u8>], path: &[u8]) -> bool {
+    directories.iter().any(|directory| {
+        path.strip_prefix(directory.as_slice()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    })
+}
+
+/// Restores everything that the manifest lists. Files that exist already are replaced.
+///
+/// # Errors
+/// The archive or manifest cannot be read, the target is full, or the run was stopped. Trouble with single files is
+/// listed in [`Restored::problems`] instead.
+pub fn restore(restore: &Restore<'_>, options: &Options, progress: &dyn Progress) -> Result<Restored, Error> {
+    let archive =
+        File::open(restore.archive).map_err(Error::io(format!("read {}", restore.archive.display())))?;
+    let frames = format::read_trailer(&archive, restore.archive)?.frames;
+    let shared = Shared {
+        archive,
+        archive_path: restore.archive,
+        frames,
+        plain: restore.plain.iter().map(|path| walk::stored_path(path)).collect(),
+        problems: Mutex::default(),
+        flagged: Mutex::default(),
+        failure: Failure::default(),
+        options,
+        progress,
+    };
+    let open_target =
+        || Dirs::new(restore.target).map_err(Error::io(format!("open {}", restore.target.display())));
+    let dirs = open_target()?;
+    let workers: Vec<_> = (0..options.workers()).map(|_| open_target()).collect::<Result<_, _>>()?;
+    // Few, because the entries of a frame are in memory while they wait.
+    let (units, receiver) = sync_channel(2);
+    let queue = Queue::new(receiver);
+    let fed = std::thread::scope(|scope| {
+        let (queue, shared) = (&queue, &shared);
+        for dirs in workers {
+            scope.spawn(move || Worker { shared, dirs, stored: Vec::new(), data: Vec::new() }.run(queue));
+        }
+        // The queue ends with it, and the workers with the queue.
+        Feeder { shared, dirs, units }.run(restore.manifest)
+    });
+    // A worker's error explains the feeder's.
+    let settle = match shared.failure.take() {
+        Some(error) => return Err(error),
+        None => fed?,
+    };
+    let totals = settle.run(&shared, open_target()?, open_target()?)?;
+    shared.failure.take().map_or(Ok(()), Err)?;
+    let mut problems = std::mem::take(&mut *lock(&shared.problems));
+    problems.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(Restored { files: totals.files, bytes: totals.bytes, problems })
+}
+
+/// Reads the manifest, makes the directories, and hands out the rest frame by frame.
+struct Feeder<'a, 'b> {
+    shared: &'a Shared<'b>,
+    dirs: Dirs,
+    units: SyncSender<Unit>,
+}
+
+impl Feeder<'_, '_> {
+    fn run(mut self, manifest: &Path) -> Result<Settle, Error> {
+        let mut settle = Settle::default();
+        let mut unit = (0, Vec::new());
+        let mut reader = Reader::open(manifest)?;
+        for entry in &mut reader {
+            let entry = entry?;
+            self.shared.options.cancel.check()?;
+            if self.shared.failure.is_set() {
+                return Ok(settle);
+            }
+            if entry.frame != unit.0 {
+                self.send(Unit::Files(unit.0, std::mem::take(&mut unit.1)))?;
+                unit.0 = entry.frame;
+            }
+            match entry.kind {
+                Kind::Directory => {
+                    self.directory(&entry);
+                    settle.directories.push(entry);
+                }
+                Kind::HardLink => settle.links.push(entry),
+                Kind::File if entry.stored() > self.shared.room(&entry, manifest)? => {
+                    self.large(entry, manifest)?;
+                }
+                _ => unit.1.push(entry),
+            }
+        }
+        self.send(Unit::Files(unit.0, unit.1))?;
+        settle.totals = reader.totals().unwrap_or_default();
+        Ok(settle)
+    }
+
+    fn send(&self, unit: Unit) -> Result<(), Error> {
+        if matches!(&unit, Unit::Files(_, entries) if entries.is_empty()) {
+            return Ok(());
+        }
+        let gone = |_| Error::Io {
+            what: "restore the archive".into(),
+            source: std::io::Error::other("a worker thread ended too early"),
+        };
+        self.units.send(unit).map_err(gone)
+    }
+
+    /// Private until its metadata is set at the very end.
+    fn directory(&mut self, entry: &Entry) {
+        self.shared.progress.add(0, 1);
+        if entry.path == b"." {
+            return;
+        }
+        let (parent, name) = split(&entry.path);
+        let made = self.dirs.open(parent).and_then(|dir| {
+            match rustix::fs::mkdirat(dir, name, Mode::RWXU) {
+                // Mount points and lost+found are there before us.
+                Err(Errno::EXIST) => match metadata::stat_at(dir, name)?.kind {
+                    Some(Kind::Directory) => {
+                        reset(dir, name);
+                        Ok(())
+                    }
+                    _ => {
+                        rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+                        rustix::fs::mkdirat(dir, name, Mode::RWXU)
+                    }
+                },
+                result => result,
+            }
+        });
+        if let Err(error) = made {
+            self.shared.failed(&entry.path, "cannot create the directory", error);
+        }
+    }
+
+    /// Makes a file of several frames, and hands out each frame.
+    fn large(&mut self, entry: Entry, manifest: &Path) -> Result<(), Error> {
+        self.shared.progress.add(0, 1);
+        let made = create_file(&mut self.dirs, &entry).and_then(|file| {
+            rustix::fs::ftruncate(&file, entry.size)?;
+            Ok(file)
+        });
+        let file = match made {
+            Ok(file) => file,
+            Err(error) => {
+                self.shared.failed(&entry.path, "cannot create the file", error);
+                return Ok(());
+            }
+        };
+        let mut parts = Vec::new();
+        let (mut at, mut frame, mut start) = (0, entry.frame, u64::from(entry.offset));
+        while at < entry.stored() {
+            let size = u64::from(self.shared.frame(frame, manifest)?.size);
+            parts.push((frame, usize::try_from(start).unwrap_or(0), at));
+            at += size.saturating_sub(start);
+            (frame, start) = (frame + 1, 0);
+        }
+        let mut position = 0;
+        let whole = vec![(0, entry.size)];
+        let segments = entry.segments.as_ref().unwrap_or(&whole).iter().map(|(offset, length)| {
+            position += length;
+            (position - length, *offset, *length)
+        });
+        let segments = segments.collect();
+        let large = Arc::new(Large { segments, file, left: AtomicUsize::new(parts.len()), entry });
+        for (frame, start, at) in parts {
+            self.send(Unit::Part(Arc::clone(&large), frame, start, at))?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a new file, in the place of whatever has its name.
+fn create_file(dirs: &mut Dirs, entry: &Entry) -> Result<OwnedFd, Errno> {
+    let (parent, name) = split(&entry.path);
+    let dir = dirs.open(parent)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = replacing(|| rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR), dir, name)?;
+    metadata::set_early_flags(&file, entry.flags);
+    Ok(file)
+}
+
+/// Takes from a directory of an earlier, cut off restore what its new content would inherit, or what would forbid new
+/// content. Where that is refused, what follows fails and is listed.
+fn reset(parent: BorrowedFd<'_>, name: &[u8]) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if let Ok(fd) = rustix::fs::openat(parent, name, flags, Mode::empty()) {
+        let _ = metadata::set_flags(&fd, 0);
+        let _ = rustix::fs::fremovexattr(&fd, "system.posix_acl_default");
+    }
+}
+
+/// Removes what is in the way, once; also a file that an earlier restore has made immutable.
+pub(crate) fn replacing<T>(
+    make: impl Fn() -> Result<T, Errno>,
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+) -> Result<T, Errno> {
+    match make() {
+        Err(Errno::EXIST) => {
+            if rustix::fs::unlinkat(dir, name, AtFlags::empty()) == Err(Errno::PERM) {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                metadata::set_flags(rustix::fs::openat(dir, name, flags, Mode::empty())?, 0)?;
+                rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+            }
+            make()
+        }
+        result => result,
+    }
+}
+
+impl Shared<'_> {
+    /// A frame that the manifest speaks of.
+    fn frame(&self, number: u64, manifest: &Path) -> Result<Frame, Error> {
+        let frame = usize::try_from(number).ok().and_then(|number| self.frames.get(number)).copied();
+        frame.ok_or_else(|| Error::manifest(manifest, "it does not belong to this archive"))
+    }
+
+    /// Bytes between the beginning of the entry's content and the end of its frame.
+    fn room(&self, entry: &Entry, manifest: &Path) -> Result<u64, Error> {
+        Ok(u64::from(self.frame(entry.frame, manifest)?.size.saturating_sub(entry.offset)))
+    }
+}
+
+/// One thread, with the memory for one frame.
+struct Worker<'a, 'b> {
+    shared: &'a Shared<'b>,
+    dirs: Dirs,
+    /// The frame as it is stored.
+    stored: Vec<u8>,
+    /// The frame, decompressed.
+    data: Vec<u8>,
+}
+
+impl Worker<'_, '_> {
+    fn run(mut self, queue: &Queue<Unit>) {
+        let mut decompressor = match zstd::bulk::Decompressor::new() {
+            Ok(decompressor) => Some(decompressor),
+            Err(source) => {
+                self.shared.failure.set(Error::Io { what: "decompress the archive".into(), source });
+                None
+            }
+        };
+        while let Ok(unit) = queue.take() {
+            // After a failure the queue is only emptied, so that nobody waits.
+            let Some(decompressor) = decompressor.as_mut().filter(|_| !self.shared.failure.is_set()) else {
+                continue;
+            };
+            match unit {
+                Unit::Files(frame, entries) => {
+                    let needed = entries.iter().any(|entry| entry.stored() > 0);
+                    let loaded = if needed { self.load(frame, decompressor) } else { Ok(()) };
+                    for entry in entries {
+                        self.entry(&entry, &loaded);
+                        self.shared.progress.add(entry.stored(), 1);
+                    }
+                }
+                Unit::Part(large, frame, start, at) => {
+                    let loaded = self.load(frame, decompressor);
+                    self.part(&large, start, at, &loaded);
+                }
+            }
+        }
+    }
+
+    /// Reads and decompresses a frame; the error is a sentence.
+    fn load(&mut self, number: u64, decompressor: &mut zstd::bulk::Decompressor<'_>) -> Result<(), String> {
+        let frame = usize::try_from(number).ok().and_then(|number| self.shared.frames.get(number));
+        let frame = *frame.ok_or("the archive has no such part")?;
+        self.stored.resize(frame.stored as usize, 0);
+        self.data.clear();
+        self.data.reserve(frame.size as usize);
+        let read = self
+            .shared
+            .archive
+            .read_exact_at(&mut self.stored, frame.offset)
+            .and_then(|()| decompressor.decompress_to_buffer(&self.stored, &mut self.data));
+        match read {
+            Ok(count) if count == frame.size as usize => Ok(()),
+            Ok(_) => {
+                Err(format!("part {number} of the archive {} is damaged", self.shared.archive_path.display()))
+            }
+            Err(error) => {
+                let path = self.shared.archive_path.display();
+                Err(format!("part {number} of the archive {path} cannot be read: {error}"))
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry, loaded: &Result<(), String>) {
+        if entry.kind != Kind::File {
+            return self.special(entry);
+        }
+        let start = entry.offset as usize;
+        let length = usize::try_from(entry.stored()).unwrap_or(usize::MAX);
+        let content = match loaded {
+            _ if length == 0 => &[][..],
+            Err(detail) => return self.shared.problem(&entry.path, detail.clone()),
+            Ok(()) => match start.checked_add(length).and_then(|end| self.data.get(start..end)) {
+                Some(content) => content,
+                None => {
+                    let detail = "the manifest does not belong to this archive".into();
+                    return self.shared.problem(&entry.path, detail);
+                }
+            },
+        };
+        let written = create_file(&mut self.dirs, entry).and_then(|file| {
+            match &entry.segments {
+                None => write_at(&file, content, 0)?,
+                Some(segments) => {
+                    rustix::fs::ftruncate(&file, entry.size)?;
+                    let mut rest = content;
+                    for (offset, length) in segments {
+                        let (now, later) =
+                            rest.split_at(usize::try_from(*length).unwrap_or(0).min(rest.len()));
+                        write_at(&file, now, *offset)?;
+                        rest = later;
+                    }
+                }
+            }
+            Ok(file)
+        });
+        match written {
+            Ok(file) => finish(self.shared, entry, &file),
+            Err(error) => self.shared.failed(&entry.path, "cannot write the file", error),
+        }
+    }
+
+    /// The part of a large file that this frame holds.
+    fn part(&mut self, large: &Large, start: usize, at: u64, loaded: &Result<(), String>) {
+        let path = &large.entry.path;
+        match loaded {
+            Err(detail) => self.shared.problem(path, detail.clone()),
+            Ok(()) => {
+                let data = self.data.get(start..).unwrap_or_default();
+                let most = usize::try_from(large.entry.stored() - at).unwrap_or(usize::MAX);
+                let data = &data[..data.len().min(most)];
+                if let Err(error) = write_stored(large, data, at) {
+                    self.shared.failed(path, "cannot write the file", error);
+                }
+                self.shared.progress.add(data.len() as u64, 0);
+            }
+        }
+        if large.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            finish(self.shared, &large.entry, &large.file);
+        }
+    }
+
+    /// Links, devices and pipes.
+    fn special(&mut self, entry: &Entry) {
+        let (parent, name) = split(&entry.path);
+        let made = self.dirs.open(parent).and_then(|dir| {
+            let make = || match entry.kind {
+                Kind::Symlink => rustix::fs::symlinkat(entry.link.as_slice(), dir, name),
+                kind => {
+                    let file_type = match kind {
+                        Kind::Character => FileType::CharacterDevice,
+                        Kind::Block => FileType::BlockDevice,
+                        _ => FileType::Fifo,
+                    };
+                    let device = rustix::fs::makedev(entry.device.0, entry.device.1);
+                    rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)
+                }
+            };
+            replacing(make, dir, name)?;
+            Ok(if self.shared.is_plain(&entry.path) {
+                Vec::new()
+            } else {
+                metadata::apply_at(dir, name, entry)
+            })
+        });
+        match made {
+            Ok(failed) => failed.into_iter().for_each(|detail| self.shared.problem(&entry.path, detail)),
+            Err(error) => {
+                let what = format!("cannot create the {}", entry.kind.name());
+                self.shared.failed(&entry.path, &what, error);
+            }
+        }
+    }
+}
+
+/// Gives a complete file its metadata.
+fn finish(shared: &Shared<'_>, entry: &Entry, file: &OwnedFd) {
+    if shared.is_plain(&entry.path) {
+        if let Err(error) = rustix::fs::futimens(file, &metadata::timestamps(entry.mtime)) {
+            shared.failed(&entry.path, "cannot set its time", error);
+        }
+        return;
+    }
+    metadata::apply(file, entry).into_iter().for_each(|detail| shared.problem(&entry.path, detail));
+    if entry.flags != 0 {
+        lock(&shared.flagged).push((entry.path.clone(), entry.flags));
+    }
+}
+
+/// Writes stored content to where it belongs in the file.
+fn write_stored(large: &Large, mut data: &[u8], mut at: u64) -> Result<(), Errno> {
+    let first = large.segments.partition_point(|(position, _, length)| position + length <= at);
+    for (position, offset, length) in large.segments.iter().skip(first) {
+        if data.is_empty() {
+            break;
+        }
+        let within = at - position;
+        let (now, later) =
+            data.split_at(usize::try_from(length - within).unwrap_or(usize::MAX).min(data.len()));
+        write_at(&large.file, now, offset + within)?;
+        at += now.len() as u64;
+        data = later;
+    }
+    Ok(())
+}
+
+fn write_at(file: &OwnedFd, mut data: &[u8], mut offset: u64) -> Result<(), Errno> {
+    while !data.is_empty() {
+        match rustix::io::pwrite(file.as_fd(), data, offset) {
+            Ok(0) => return Err(Errno::NOSPC),
+            Ok(count) => {
+                data = &data[count..];
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Proves that an archive is, byte for byte, the one that was written. It decompresses nothing.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::pipeline::Failure;
+use crate::{Error, Options, Progress, format};
+
+/// Reads the whole archive and compares it with what [`create`](crate::create()) said of it. Progress counts bytes of
+/// the archive, and no files.
+///
+/// # Errors
+/// [`Error::Truncated`] or [`Error::Damaged`], naming the part that is bad; or the file cannot be read.
+pub fn verify(
+    archive: &Path,
+    expected_bytes: u64,
+    expected_blake3: &str,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let fail = || Error::io::<std::io::Error>(format!("read {}", archive.display()));
+    let file = File::open(archive).map_err(fail())?;
+    let found = file.metadata().map_err(fail())?.len();
+    if found < expected_bytes {
+        return Err(Error::Truncated { path: archive.to_owned(), found, expected: expected_bytes });
+    }
+    if found > expected_bytes {
+        return Err(Error::damaged(archive, format!("it has {found} bytes instead of {expected_bytes}")));
+    }
+    let trailer = format::read_trailer(&file, archive)?;
+    let next = AtomicUsize::new(0);
+    let failure = Failure::default();
+    std::thread::scope(|scope| {
+        for _ in 0..options.workers() {
+            scope.spawn(|| {
+                let mut bytes = Vec::new();
+                while !failure.is_set() {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((frame, digest)) = trailer.frames.get(index).zip(trailer.digests.get(index))
+                    else {
+                        return;
+                    };
+                    let check = || {
+                        options.cancel.check()?;
+                        bytes.resize(frame.stored as usize, 0);
+                        file.read_exact_at(&mut bytes, frame.offset).map_err(fail())?;
+                        if blake3::hash(&bytes) != *digest {
+                            let end = frame.offset + u64::from(frame.stored);
+                            let count = trailer.frames.len();
+                            let part =
+                                format!("part {} of {count}, bytes {} to {end}", index + 1, frame.offset);
+                            return Err(Error::damaged(archive, part));
+                        }
+                        progress.add(frame.stored.into(), 0);
+                        Ok(())
+                    };
+                    let mut check = check;
+                    if let Err(error) = check() {
+                        return failure.set(error);
+                    }
+                }
+            });
+        }
+    });
+    failure.into_result()?;
+    let digest = format::hex(&format::archive_digest(&trailer.digests, &trailer.digest));
+    if digest.eq_ignore_ascii_case(expected_blake3) {
+        Ok(())
+    } else {
+        Err(Error::damaged(archive, "its table of parts, or it is the archive of another backup"))
+    }
+}

@@ -1,0 +1,467 @@
+//! Walks the captured filesystems and hands each entry, with its metadata, to a sink. It reads no file content.
+//!
+//! Order: a directory, then all that is in it and no directory, then its directories; names in byte order. So the
+//! same tree gives the same archive, and neighbours share their directory.
+
+use std::collections::{HashMap, HashSet};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::io::Errno;
+
+use crate::create::{Problem, ProblemKind, Source};
+use crate::dirs::open_dir;
+use crate::entry::{Entry, Kind};
+use crate::exclude::Verdict;
+use crate::metadata::{self, Stat, Xattrs};
+use crate::{Error, Options, machine_path};
+
+/// Directories that are kept open on the way down; above them they are opened again when needed.
+const OPEN_LEVELS: usize = 128;
+
+/// Takes what the walk finds.
+pub trait Sink {
+    /// An entry without content.
+    fn entry(&mut self, entry: Entry) -> Result<(), Error>;
+    /// A file with its open descriptor; false when nothing of it could be archived.
+    fn file(&mut self, entry: Entry, file: OwnedFd, stat: &Stat) -> Result<bool, Error>;
+    /// Something that is missing from the archive, or not as it should be.
+    fn problem(&mut self, problem: Problem);
+}
+
+/// A directory whose subdirectories are still to be visited.
+struct Level {
+    path: Vec<u8>,
+    fd: Option<OwnedFd>,
+    dev: (u32, u32),
+    directories: std::vec::IntoIter<Vec<u8>>,
+}
+
+/// Device and inode number.
+type FileId = ((u32, u32), u64);
+
+/// One walk over a source.
+pub struct Walk<'a, S> {
+    source: &'a Source,
+    options: &'a Options,
+    sink: &'a mut S,
+    root: OwnedFd,
+    xattrs: Xattrs,
+    /// First name of each file with several names, and how many are still to come.
+    links: HashMap<FileId, (Vec<u8>, u32)>,
+    mounts: HashSet<Vec<u8>>,
+    skip: HashSet<Vec<u8>>,
+    /// Captured mounts that were reached.
+    visited: HashSet<Vec<u8>>,
+    /// Mount points that were not entered.
+    borders: HashSet<Vec<u8>>,
+    /// Filesystems without inode flags.
+    flagless: HashSet<(u32, u32)>,
+    /// For the kernel's directory entries.
+    listing: Vec<MaybeUninit<u8>>,
+}
+
+/// The stored form of an absolute path of the machine.
+pub fn stored_path(path: &Path) -> Vec<u8> {
+    let parts: Vec<&[u8]> =
+        path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { b".".to_vec() } else { parts.join(&b'/') }
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory == b"." {
+        return name.to_vec();
+    }
+    let mut path = Vec::with_capacity(directory.len() + 1 + name.len());
+    path.extend_from_slice(directory);
+    path.push(b'/');
+    path.extend_from_slice(name);
+    path
+}
+
+fn absolute(path: &[u8]) -> Vec<u8> {
+    if path == b"." { b"/".to_vec() } else { [b"/", path].concat() }
+}
+
+impl<'a, S: Sink> Walk<'a, S> {
+    pub fn new(source: &'a Source, options: &'a Options, sink: &'a mut S) -> Result<Self, Error> {
+        let what = || format!("open {}", source.root.display());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&source.root, flags, Mode::empty()).map_err(Error::io(what()))?;
+        Ok(Self {
+            source,
+            options,
+            sink,
+            root,
+            xattrs: Xattrs::new(),
+            links: HashMap::new(),
+            mounts: source.mounts.iter().map(|path| stored_path(path)).collect(),
+            skip: source.skip_paths.iter().map(|path| stored_path(path)).collect(),
+            visited: HashSet::new(),
+            borders: HashSet::new(),
+            flagless: HashSet::new(),
+            listing: vec![MaybeUninit::uninit(); 64 << 10],
+        })
+    }
+
+    /// Visits everything, the captured mounts below others that are not captured included.
+    pub fn run(mut self) -> Result<(), Error> {
+        if self.mounts.contains(&b"."[..]) {
+            self.tree(b".")?;
+        }
+        let mut mounts: Vec<_> = self.mounts.iter().cloned().collect();
+        mounts.sort();
+        let mut parents = HashSet::new();
+        for mount in mounts {
+            let left_out = self.source.exclude.covers(&absolute(&mount));
+            if self.visited.contains(&mount) || left_out || self.is_skipped(&mount) {
+                continue;
+            }
+            self.parents_of(&mount, &mut parents)?;
+            self.tree(&mount)?;
+        }
+        Ok(())
+    }
+
+    fn is_skipped(&self, path: &[u8]) -> bool {
+        (0..path.len())
+            .filter(|at| path[*at] == b'/')
+            .chain([path.len()])
+            .any(|end| self.skip.contains(&path[..end]))
+    }
+
+    /// The directories above a mount that the walk has not come through.
+    fn parents_of(&mut self, mount: &[u8], done: &mut HashSet<Vec<u8>>) -> Result<(), Error> {
+        let seen_root = self.mounts.contains(&b"."[..]);
+        for end in (0..mount.len()).filter(|at| mount[*at] == b'/') {
+            let parent = &mount[..end];
+            let below_border = (0..end)
+                .filter(|at| parent[*at] == b'/')
+                .any(|at| self.borders.contains(&parent[..at]) || self.visited.contains(&parent[..at]));
+            if (seen_root && !below_border) || self.visited.contains(parent) || !done.insert(parent.to_vec())
+            {
+                continue;
+            }
+            match metadata::stat_at(&self.root, parent) {
+                Ok(stat) => self.sink.entry(stat.entry(parent.to_vec(), Kind::Directory))?,
+                Err(error) => self.refused(parent, error),
+            }
+        }
+        Ok(())
+    }
+
+    /// One tree, from a mount point down.
+    fn tree(&mut self, top: &[u8]) -> Result<(), Error> {
+        let mut levels = Vec::new();
+        if let Some(level) = self.enter(None, top, top)? {
+            levels.push(level);
+        }
+        while let Some(level) = levels.last_mut() {
+            self.options.cancel.check()?;
+            let Some(name) = level.directories.next() else {
+                levels.pop();
+                continue;
+            };
+            if level.fd.is_none() {
+                match open_dir(self.root.as_fd(), &level.path, OFlags::RDONLY) {
+                    Ok(fd) => level.fd = Some(fd),
+                    Err(error) => {
+                        let path = join(&level.path, &name);
+                        self.refused(&path, error);
+                        continue;
+                    }
+                }
+            }
+            let path = join(&level.path, &name);
+            let Some(fd) = level.fd.take() else { continue };
+            let parent_dev = level.dev;
+            let entered = self.enter(Some((fd.as_fd(), parent_dev)), &name, &path)?;
+            level.fd = Some(fd);
+            if let Some(next) = entered {
+                levels.push(next);
+                if let Some(at) = levels.len().checked_sub(OPEN_LEVELS + 1) {
+                    levels[at].fd = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A directory: its entry, all in it but directories, and the level that holds these.
+    fn enter(
+        &mut self,
+        parent: Option<(BorrowedFd<'_>, (u32, u32))>,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<Option<Level>, Error> {
+        let verdict = if path == b"." { Verdict::Keep } else { self.source.exclude.verdict(&absolute(path)) };
+        if verdict == Verdict::Whole || self.skip.contains(path) {
+            return Ok(None);
+        }
+        let stat = match parent {
+            Some((parent, _)) => metadata::stat_at(parent, name),
+            None => metadata::stat_at(&self.root, path),
+        };
+        let stat = match stat {
+            Ok(stat) if stat.kind == Some(Kind::Directory) => stat,
+            Ok(_) => {
+                self.problem(path, ProblemKind::Changed, "it was replaced while it was read");
+                return Ok(None);
+            }
+            Err(error) => {
+                self.refused(path, error);
+                return Ok(None);
+            }
+        };
+        if let Some((_, dev)) = parent {
+            // A btrfs subvolume has a device number of its own and is no mount: it is entered.
+            let is_mount = stat.mount_root.unwrap_or(stat.dev != dev);
+            if is_mount && !self.mounts.contains(path) {
+                self.borders.insert(path.to_vec());
+                // Not opened: that could wake an automounter, or wait for a dead server for ever.
+                self.sink.entry(stat.entry(path.to_vec(), Kind::Directory))?;
+                return Ok(None);
+            }
+        }
+        let opened = match parent {
+            Some((parent, _)) => open_quietly(parent, name, OFlags::DIRECTORY),
+            None => open_dir(self.root.as_fd(), path, OFlags::RDONLY),
+        };
+        let fd = match opened {
+            Ok(fd) => fd,
+            Err(error) => {
+                self.sink.entry(stat.entry(path.to_vec(), Kind::Directory))?;
+                self.refused(path, error);
+                return Ok(None);
+            }
+        };
+        if self.mounts.contains(path) {
+            self.visited.insert(path.to_vec());
+        }
+        let mut entry = stat.entry(path.to_vec(), Kind::Directory);
+        self.complete(&mut entry, fd.as_fd(), stat.dev);
+        self.sink.entry(entry)?;
+        if verdict == Verdict::Content {
+            return Ok(None);
+        }
+        let directories = self.content(fd.as_fd(), path)?;
+        Ok(Some(Level {
+            path: path.to_vec(),
+            fd: Some(fd),
+            dev: stat.dev,
+            directories: directories.into_iter(),
+        }))
+    }
+
+    /// Visits all of a directory but its directories, whose names it gives.
+    fn content(&mut self, fd: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        let (mut directories, mut others) = (Vec::new(), Vec::new());
+        let mut listing = std::mem::take(&mut self.listing);
+        let mut entries = RawDir::new(fd, &mut listing);
+        let mut failed = None;
+        while let Some(next) = entries.next() {
+            match next {
+                Ok(found) => {
+                    let name = found.file_name().to_bytes();
+                    if name == b"." || name == b".." {
+                        continue;
+                    }
+                    let kind = match found.file_type() {
+                        // Some filesystems do not tell.
+                        FileType::Unknown => match metadata::stat_at(fd, name).map(|stat| stat.kind) {
+                            Ok(Some(Kind::Directory)) => FileType::Directory,
+                            Ok(Some(Kind::File)) => FileType::RegularFile,
+                            _ => FileType::Unknown,
+                        },
+                        kind => kind,
+                    };
+                    if kind == FileType::Directory {
+                        directories.push(name.to_vec());
+                    } else {
+                        others.push((name.to_vec(), kind == FileType::RegularFile));
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        self.listing = listing;
+        if let Some(error) = failed {
+            self.refused(path, error);
+        }
+        directories.sort_unstable();
+        others.sort_unstable();
+        for (name, is_file) in others {
+            self.options.cancel.check()?;
+            let path = join(path, &name);
+            if self.skip.contains(&path) || self.source.exclude.verdict(&absolute(&path)) != Verdict::Keep {
+                continue;
+            }
+            if is_file {
+                self.file(fd, &name, path)?;
+            } else {
+                self.special(fd, &name, path)?;
+            }
+        }
+        Ok(directories)
+    }
+
+    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: Vec<u8>) -> Result<(), Error> {
+        // Never blocks, should a pipe have taken the file's place.
+        let opened =
+            open_quietly(dir, name, OFlags::NONBLOCK).and_then(|fd| Ok((metadata::stat_of(&fd)?, fd)));
+        let (stat, fd) = match opened {
+            Ok((stat, fd)) if stat.kind == Some(Kind::File) => (stat, fd),
+            Ok(_) | Err(Errno::LOOP) => {
+                self.problem(&path, ProblemKind::Changed, "it was replaced while it was read");
+                return Ok(());
+            }
+            Err(error) => {
+                self.refused(&path, error);
+                return Ok(());
+            }
+        };
+        if self.is_further_name(&stat, &path)? {
+            return Ok(());
+        }
+        let mut entry = stat.entry(path.clone(), Kind::File);
+        self.complete(&mut entry, fd.as_fd(), stat.dev);
+        if self.sink.file(entry, fd, &stat)? {
+            self.remember(&stat, path);
+        }
+        Ok(())
+    }
+
+    /// Anything but a file and a directory.
+    fn special(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: Vec<u8>) -> Result<(), Error> {
+        let stat = match metadata::stat_at(dir, name) {
+            Ok(stat) => stat,
+            Err(error) => {
+                self.refused(&path, error);
+                return Ok(());
+            }
+        };
+        let kind = match stat.kind {
+            Some(Kind::File | Kind::Directory) => {
+                self.problem(&path, ProblemKind::Changed, "it was replaced while it was read");
+                return Ok(());
+            }
+            Some(kind) => kind,
+            None => {
+                self.problem(
+                    &path,
+                    ProblemKind::Skipped,
+                    "a socket; the program that serves it makes it anew",
+                );
+                return Ok(());
+            }
+        };
+        if self.is_further_name(&stat, &path)? {
+            return Ok(());
+        }
+        let mut entry = stat.entry(path.clone(), kind);
+        let link = match kind {
+            Kind::Symlink => rustix::fs::readlinkat(dir, name, Vec::new()).map(std::ffi::CString::into_bytes),
+            _ => Ok(Vec::new()),
+        };
+        let found = link.and_then(|link| {
+            entry.link = link;
+            self.xattrs.at(&metadata::path_in(dir, name))
+        });
+        match found {
+            Ok(xattrs) => entry.xattrs = xattrs,
+            Err(error) => {
+                self.refused(&path, error);
+                return Ok(());
+            }
+        }
+        self.sink.entry(entry)?;
+        self.remember(&stat, path);
+        Ok(())
+    }
+
+    /// Emits a hard link when the file was seen under another name.
+    fn is_further_name(&mut self, stat: &Stat, path: &[u8]) -> Result<bool, Error> {
+        if stat.links < 2 {
+            return Ok(false);
+        }
+        let key = (stat.dev, stat.ino);
+        let Some((first, left)) = self.links.get_mut(&key) else { return Ok(false) };
+        let mut entry = stat.entry(path.to_vec(), Kind::HardLink);
+        entry.link.clone_from(first);
+        *left -= 1;
+        if *left == 0 {
+            self.links.remove(&key);
+        }
+        self.sink.entry(entry)?;
+        Ok(true)
+    }
+
+    fn remember(&mut self, stat: &Stat, path: Vec<u8>) {
+        if stat.links > 1 {
+            self.links.insert((stat.dev, stat.ino), (path, stat.links - 1));
+        }
+    }
+
+    /// Adds what can only be read from the open file.
+    fn complete(&mut self, entry: &mut Entry, fd: BorrowedFd<'_>, dev: (u32, u32)) {
+        match self.xattrs.of(fd) {
+            Ok(xattrs) => entry.xattrs = xattrs,
+            Err(error) => self.problem(
+                &entry.path,
+                ProblemKind::Unreadable,
+                &format!("its extended attributes cannot be read: {}", std::io::Error::from(error)),
+            ),
+        }
+        if self.flagless.contains(&dev) {
+            return;
+        }
+        match metadata::flags(fd) {
+            Ok(Some(flags)) => entry.flags = flags,
+            Ok(None) => _ = self.flagless.insert(dev),
+            Err(error) => self.problem(
+                &entry.path,
+                ProblemKind::Unreadable,
+                &format!("its inode flags cannot be read: {}", std::io::Error::from(error)),
+            ),
+        }
+    }
+
+    fn refused(&mut self, path: &[u8], error: Errno) {
+        let kind = if error == Errno::NOENT { ProblemKind::Vanished } else { ProblemKind::Unreadable };
+        self.problem(path, kind, &std::io::Error::from(error).to_string());
+    }
+
+    fn problem(&mut self, path: &[u8], kind: ProblemKind, detail: &str) {
+        self.sink.problem(Problem { path: machine_path(path), kind, detail: detail.to_owned() });
+    }
+}
+
+/// Opens for reading without changing the access time, where the owner of the file allows that.
+fn open_quietly(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => rustix::fs::openat(dir, name, flags, Mode::empty()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_paths() {
+        assert_eq!(stored_path(Path::new("/")), b".");
+        assert_eq!(stored_path(Path::new("/boot/efi/")), b"boot/efi");
+        assert_eq!(absolute(b"."), b"/");
+        assert_eq!(join(b".", b"a"), b"a");
+        assert_eq!(join(b"a", b"b"), b"a/b");
+    }
+}
