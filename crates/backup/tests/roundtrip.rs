@@ -1,4 +1,5 @@
 //! A torture tree comes back exactly: by our restore, and by GNU tar.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[allow(dead_code, reason = "each test program uses its part")]
 mod support;
