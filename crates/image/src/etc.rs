@@ -10,7 +10,7 @@ use crate::programs::Collector;
 use crate::{Error, Recipe, Ssh, modules};
 
 /// Files taken from the host as they are, with wildcards.
-const TAKEN: [&str; 31] = [
+const TAKEN: &[&str] = &[
     "/etc/localtime",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d/*.conf",
@@ -29,7 +29,6 @@ const TAKEN: [&str; 31] = [
     "/etc/iproute2/*",
     "/usr/share/iproute2/*",
     "/usr/lib/iproute2/*",
-    "/etc/sysctl.conf",
     "/etc/modprobe.d/*.conf",
     "/usr/lib/modprobe.d/*.conf",
     "/lib/modprobe.d/*.conf",
@@ -42,6 +41,11 @@ const TAKEN: [&str; 31] = [
     "/etc/idmapd.conf",
     "/etc/request-key.conf",
     "/etc/machine-info",
+    "/usr/etc/protocols",
+    "/usr/etc/services",
+    "/etc/crypto-policies/config",
+    "/etc/crypto-policies/back-ends/*.config",
+    "/etc/ssh/ssh_config.d/*.conf",
 ];
 
 /// Terminals that consoles and ssh clients have.

@@ -49,8 +49,9 @@ pub(crate) fn write(
     let mut guard = Unfinished { path: target.to_owned(), done: false };
     let fail = || Error::io("write", target);
     let mut encoder = zstd::Encoder::new(BufWriter::with_capacity(1 << 20, &file), level).map_err(fail())?;
-    // With at least one worker the result depends on the level only, not on the number of workers.
-    let workers = u32::try_from(threads.clamp(1, 64)).unwrap_or(1);
+    // With at least one worker the result depends on the level only, not on the number of workers. Each one costs
+    // tens of megabytes, and four are faster than most disks.
+    let workers = u32::try_from(threads.clamp(1, 4)).unwrap_or(1);
     encoder.multithread(workers).map_err(fail())?;
     let mut writer = Writer::new(encoder);
     let mut files = 0;

@@ -383,15 +383,7 @@ pub(crate) const COMPANIONS: [(&str, &[&str]); 12] = [
     ("dhclient", &["/etc/dhcp/dhclient.conf", "/etc/dhclient.conf"]),
     ("dhcpcd", &["/etc/dhcpcd.conf", "/usr/lib/dhcpcd/*", "/usr/libexec/dhcpcd-*", "/lib/dhcpcd/*"]),
     ("mke2fs", &["/etc/mke2fs.conf"]),
-    (
-        "lvm",
-        &[
-            "/etc/lvm/lvm.conf",
-            "/etc/lvm/lvmlocal.conf",
-            "/etc/lvm/devices/system.devices",
-            "/etc/lvm/profile/*",
-        ],
-    ),
+    ("lvm", &["/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf", "/etc/lvm/profile/*"]),
     ("mdadm", &["/etc/mdadm.conf", "/etc/mdadm/mdadm.conf"]),
     (
         "multipath",
@@ -650,7 +642,7 @@ impl<'a> Collector<'a> {
             "libacl.so.1",
             "libblkid.so.1",
             "libresolv.so.2",
-            "ossl-modules/legacy.so",
+            "ossl-modules/*.so",
             "gconv/gconv-modules",
             "gconv/gconv-modules.cache",
             "gconv/gconv-modules.d/*.conf",
