@@ -8,6 +8,7 @@
 //! Only [`convert()`] runs a program; [`load`] reads the configuration files and nothing else of the machine.
 
 mod convert;
+mod cursor;
 mod diagnostic;
 mod load;
 mod location;

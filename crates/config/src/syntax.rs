@@ -4,7 +4,8 @@
 //! parsed, never executed; whatever would need execution is reported as shell code. Every problem of a file is
 //! collected. What a setting means is not known here.
 
-use crate::word::{Cursor, Word};
+use crate::cursor::Cursor;
+use crate::word::Word;
 
 /// A place in a file, from 1; the column counts characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -264,16 +264,10 @@ impl Values {
                 }
                 Piece::Variable { name, all, quoted, at } => (name, *all, *quoted, *at),
             };
-            let parts = match self.lookup(file, key, name, at)? {
-                Value::One(value) if quoted => {
-                    current.get_or_insert_default().push_str(&value);
-                    continue;
-                }
-                Value::One(value) => value.split_whitespace().map(str::to_owned).collect(),
-                Value::List(values) if all && quoted => values,
-                Value::List(values) if all => {
-                    values.iter().flat_map(|v| v.split_whitespace()).map(str::to_owned).collect()
-                }
+            let value = self.lookup(file, key, name, at)?;
+            let values = match value {
+                Value::One(value) => vec![value],
+                Value::List(values) if all => values,
                 Value::List(_) => {
                     let message = format!("{name} is a list.");
                     let hint = format!("Write \"${{{name}[@]}}\" for all of its elements.");
@@ -281,7 +275,7 @@ impl Values {
                     return None;
                 }
             };
-            if !quoted && parts.iter().any(|part| part.contains(['*', '?', '['])) {
+            if !quoted && values.iter().any(|value| value.contains(['*', '?', '['])) {
                 let message = format!(
                     "The value of {name} holds a pattern, which a shell would replace by file names."
                 );
@@ -290,12 +284,22 @@ impl Values {
                 self.report(Severity::Error, (file, at, name.len() + 1), Some(key), message, hint);
                 return None;
             }
-            // The first part joins what stands before, the last one what follows: as in a shell.
-            for (i, part) in parts.into_iter().enumerate() {
+            // The first element joins what stands before, the last one what follows; outside quotes blanks
+            // separate, too: as in a shell.
+            for (i, value) in values.iter().enumerate() {
                 if i > 0 {
                     items.extend(current.take());
                 }
-                current.get_or_insert_default().push_str(&part);
+                if quoted {
+                    current.get_or_insert_default().push_str(value);
+                    continue;
+                }
+                for c in value.chars() {
+                    match c {
+                        ' ' | '\t' | '\n' => items.extend(current.take()),
+                        c => current.get_or_insert_default().push(c),
+                    }
+                }
             }
         }
         items.extend(current);
