@@ -1,0 +1,120 @@
+//! The command line, and nothing else: words are those of the Bash program where it had them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Bare-metal disaster recovery for GNU/Linux.
+///
+/// On the healthy machine, `rear mkbackup` makes a bootable rescue medium with the whole backup on it. When the
+/// machine is dead, boot the medium on the same or on other hardware and run `rear recover`.
+#[derive(Debug, Parser)]
+#[command(name = "rear", version, disable_help_subcommand = true, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done, and proven
+  1    checklayout: the layout has changed
+  2    wrong command line or configuration; nothing was done
+  3    refused: a condition is not met; nothing was written
+  4    failed; what was half-made has been removed
+  5    recovered, but not everything is as it was: the report names it
+  130  stopped by a signal; what was half-made has been removed
+
+Full documentation: docs/guide.md of the project, or /usr/share/doc/rear.";
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Explain each step
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Like -v, and write every program that is run and all it said to the log
+    #[arg(short, long, global = true)]
+    pub debug: bool,
+    /// Directory with site.conf and local.conf
+    #[arg(short = 'c', value_name = "DIR", default_value = "/etc/rear", global = true)]
+    pub config_dir: PathBuf,
+    /// Further configuration file, read last; may be repeated
+    #[arg(short = 'C', value_name = "FILE", global = true)]
+    pub config_file: Vec<PathBuf>,
+    /// Never ask: stop before any write if a decision is missing
+    #[arg(short, long, global = true)]
+    pub non_interactive: bool,
+    /// Print one JSON object a line for machines
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The workflows.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Make the rescue medium and the backup
+    Mkbackup,
+    /// Make the rescue medium alone
+    Mkrescue,
+    /// Make the backup alone (needs a BACKUP_URL that is not the medium)
+    Mkbackuponly,
+    /// Recreate this machine from the medium (only in the rescue system, but for --plan)
+    Recover(Recover),
+    /// Print system definition, configuration files and every effective setting
+    Dump,
+    /// Save the storage layout to /var/lib/rear/layout/layout.json
+    Savelayout,
+    /// Compare the storage layout with the saved one: 0 same, 1 changed, 2 to 4 could not check
+    Checklayout,
+    /// Print the storage layout as a tree, with --json as data
+    Layout,
+    /// Work with configuration files
+    Config {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Print the help text
+    Help,
+    /// A console of the rescue system (started by its init)
+    #[command(hide = true, name = "rescue-console")]
+    RescueConsole {
+        /// Terminal, such as ttyS0.
+        tty: String,
+    },
+}
+
+/// Options of `rear recover`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Recover {
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Take the recovery point from this directory instead of the medium that was booted
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// Put a saved disk on a present one; both as `rear recover --plan` names them. May be repeated
+    #[arg(long, value_name = "SAVED=PRESENT")]
+    pub map: Vec<String>,
+    /// Allow a disk with foreign content to be erased, named by kernel name, serial number or WWN. May be repeated
+    #[arg(long, value_name = "DISK")]
+    pub erase: Vec<String>,
+    /// Answer a question in advance, such as RECOVER_APPROVE=yes. May be repeated
+    #[arg(long, value_name = "ID=ANSWER")]
+    pub answer: Vec<String>,
+}
+
+/// Actions on configuration files.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Evaluate a file that is a shell program once with bash, and print it as plain assignments to review
+    Convert {
+        /// The file to convert.
+        file: PathBuf,
+    },
+}

@@ -1,0 +1,108 @@
+//! What every workflow needs: settings, the door to the machine, the terminal, the stop flag.
+
+use std::path::{Path, PathBuf};
+
+use config::{Config, Settings, Sources};
+
+use crate::cli::Common;
+use crate::failure::{Code, Failure, Result};
+use crate::ui::Ui;
+
+/// Where state is kept on a machine.
+pub const STATE_DIR: &str = "/var/lib/rear";
+/// The saved layout, for `checklayout`.
+pub const SAVED_LAYOUT: &str = "/var/lib/rear/layout/layout.json";
+/// Facts of the rescue system; a machine that has this file is one.
+pub const RESCUE_FILE: &str = "/etc/rear/rescue.json";
+/// Held by every run that writes.
+const LOCK_FILE: &str = "/run/rear.lock";
+
+/// One run of the program.
+pub struct Context {
+    /// The machine.
+    pub sys: sys::Real,
+    /// Raised by signals.
+    pub cancel: sys::Cancel,
+    /// The terminal.
+    pub ui: Ui,
+    /// Options of every command.
+    pub common: Common,
+    /// Host name.
+    pub hostname: String,
+    /// Configuration with its origins.
+    pub config: Config,
+}
+
+impl Context {
+    /// Reads the configuration; all its errors are reported together.
+    pub fn load(common: &Common, ui: Ui, cancel: sys::Cancel) -> Result<Self> {
+        let hostname = sys::info::hostname();
+        let config = if is_rescue_system() {
+            config::defaults(&hostname)
+        } else {
+            let sources =
+                Sources { dir: &common.config_dir, extra: &common.config_file, hostname: &hostname };
+            config::load(&sources).map_err(|errors| {
+                Failure::new(Code::Usage, errors.to_string())
+                    .hint("nothing was done; correct the configuration first")
+            })?
+        };
+        let sys = sys::Real::new(cancel.clone());
+        Ok(Self { sys, cancel, ui, common: common.clone(), hostname, config })
+    }
+
+    /// The effective settings.
+    pub fn settings(&self) -> &Settings {
+        &self.config.settings
+    }
+
+    /// Prints what the configuration was warned about.
+    pub fn show_config_warnings(&self) {
+        for warning in &self.config.warnings {
+            self.ui.warn(warning.to_string());
+        }
+    }
+
+    /// For runs that write: root, alone, with a log.
+    pub fn begin_writing(&self, log: &Path) -> Result<sys::lock::Lock> {
+        require_root()?;
+        let lock = sys::lock::Lock::take(Path::new(LOCK_FILE))?;
+        crate::log::open(log)?;
+        Ok(lock)
+    }
+
+    /// Threads for compression and restore.
+    pub fn threads(&self) -> usize {
+        sys::info::processors().max(1)
+    }
+
+    /// Options of the archive.
+    pub fn archive_options(&self) -> backup::Options {
+        // Level 3: measured on system trees, levels above cost more time than they save bytes.
+        backup::Options { level: 3, threads: self.threads(), cancel: self.cancel.clone() }
+    }
+
+    /// Where the finished medium goes.
+    pub fn output_file(&self) -> Result<PathBuf> {
+        let settings = self.settings();
+        let name = format!("{}.iso", settings.iso_prefix);
+        Ok(match &settings.output_url {
+            Some(config::Location::File { path }) => path.join(&settings.output_prefix).join(name),
+            None | Some(config::Location::Null | config::Location::Iso { .. }) => settings.iso_dir.join(name),
+        })
+    }
+}
+
+/// Everything that asks about disks needs root.
+pub fn require_root() -> Result<()> {
+    if sys::info::is_root() {
+        return Ok(());
+    }
+    Err(Failure::refused("rear must be run as root: it reads and writes disks and other users' files")
+        .hint("run it with sudo, or log in as root"))
+}
+
+/// Whether this is the rescue system.
+pub fn is_rescue_system() -> bool {
+    Path::new(RESCUE_FILE).exists()
+}

@@ -1,0 +1,59 @@
+//! The log file: everything, private to root. Secrets cannot reach it: their type has no text form.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tracing::Level;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::failure::{Failure, Result};
+
+/// A plain file behind a lock: nothing is lost when the program aborts.
+#[derive(Clone)]
+struct LogFile(Arc<Mutex<File>>);
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.lock() {
+            Ok(mut file) => file.write(bytes),
+            Err(_) => Ok(bytes.len()),
+        }
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogFile {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Opens the log; the one of the last run becomes `FILE.old`. Every program run is written down.
+pub fn open(path: &Path) -> Result<()> {
+    let fail = |error: &dyn std::fmt::Display| {
+        Failure::refused(format!("the log file {} cannot be written: {error}", path.display()))
+            .hint("set LOGFILE to a path that can be written")
+    };
+    if let Some(dir) = path.parent() {
+        sys::fs::create_dir_private(dir).map_err(|error| fail(&error))?;
+    }
+    if path.exists() {
+        let mut old = path.as_os_str().to_owned();
+        old.push(".old");
+        std::fs::rename(path, &old).map_err(|error| fail(&error))?;
+    }
+    let file = sys::fs::create_private(path).map_err(|error| fail(&error))?;
+    tracing_subscriber::fmt()
+        .with_writer(LogFile(Arc::new(Mutex::new(file))))
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(Level::DEBUG)
+        .init();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "rear starts");
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The recovery point: what one `mkbackup` leaves behind, and the seal that says it is complete.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Failure, Result};
+
+/// Version of the seal's form.
+pub const FORMAT: u32 = 1;
+/// Name of the seal.
+pub const SEAL: &str = "recovery-point.json";
+/// The saved layout.
+pub const LAYOUT: &str = "layout.json";
+/// What booted the machine, byte for byte.
+pub const BOOT: &str = "boot.json";
+/// The files.
+pub const ARCHIVE: &str = "archive.tar.zst";
+/// The list of the files, with all metadata and hashes.
+pub const MANIFEST: &str = "manifest.zst";
+
+/// The seal: written last, names every part with its size and hash. A directory without it is no recovery point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// Version of this form.
+    pub format: u32,
+    /// Random id, 32 hexadecimal digits; the same in the rescue system.
+    pub id: String,
+    /// Host name of the machine.
+    pub hostname: String,
+    /// When it was made, in seconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// Version of the program that made it.
+    pub program: String,
+    /// Every part beside the seal.
+    pub parts: Vec<Part>,
+    /// The archive, unless the rescue medium was made alone.
+    pub archive: Option<Archive>,
+    /// Where the backup is, when not on the medium: a URL.
+    pub elsewhere: Option<String>,
+}
+
+/// A part of a recovery point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// File name beside the seal.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the whole file, hexadecimal.
+    pub blake3: String,
+}
+
+/// Facts of the archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its checksum as `backup::verify` computes it.
+    pub blake3: String,
+    /// Number of entries.
+    pub files: u64,
+    /// Bytes of the files in it.
+    pub data_bytes: u64,
+}
+
+impl Seal {
+    /// Reads a seal and refuses one of a newer program.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(SEAL);
+        let text = std::fs::read(&path).map_err(|error| {
+            Failure::refused(format!("{} cannot be read: {error}", path.display())).hint(
+                "this directory is no complete recovery point; without its seal nothing is recovered from it",
+            )
+        })?;
+        let seal: Self = serde_json::from_slice(&text)
+            .map_err(|error| Failure::refused(format!("{} is damaged: {error}", path.display())))?;
+        if seal.format > FORMAT {
+            return Err(Failure::refused(format!(
+                "the recovery point has format {}, this rear reads formats up to {FORMAT}",
+                seal.format
+            ))
+            .hint("use the rear on the medium that belongs to it"));
+        }
+        Ok(seal)
+    }
+
+    /// The part of this name.
+    pub fn part(&self, name: &str) -> Result<&Part> {
+        self.parts
+            .iter()
+            .find(|part| part.name == name)
+            .ok_or_else(|| Failure::refused(format!("the recovery point has no {name}")))
+    }
+
+    /// Reads a small part and checks it against the seal.
+    pub fn read_part(&self, dir: &Path, name: &str) -> Result<Vec<u8>> {
+        let part = self.part(name)?;
+        let path = dir.join(name);
+        let bytes = std::fs::read(&path)
+            .map_err(|error| Failure::refused(format!("{} cannot be read: {error}", path.display())))?;
+        let found = blake3::hash(&bytes).to_hex();
+        if bytes.len() as u64 != part.bytes || found.as_str() != part.blake3 {
+            return Err(Failure::refused(format!(
+                "{} is damaged: its checksum is not the sealed one",
+                path.display()
+            ))
+            .hint("nothing was written to any disk; use another copy of the medium"));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Size and hash of a file, as a part of this name.
+pub fn measure(path: &Path, name: &str, cancel: &sys::Cancel) -> Result<Part> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0_u8; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        cancel.check()?;
+        let got = file.read(&mut buffer)?;
+        if got == 0 {
+            break;
+        }
+        hasher.update(&buffer[..got]);
+        bytes += got as u64;
+    }
+    Ok(Part { name: name.to_owned(), bytes, blake3: hasher.finalize().to_hex().to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seal(parts: Vec<Part>) -> Seal {
+        Seal {
+            format: FORMAT,
+            id: "00".repeat(16),
+            hostname: "web1".into(),
+            created: 0,
+            program: "0".into(),
+            parts,
+            archive: None,
+            elsewhere: None,
+        }
+    }
+
+    #[test]
+    fn a_changed_part_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(LAYOUT), "{}").unwrap();
+        let part = measure(&dir.path().join(LAYOUT), LAYOUT, &sys::Cancel::default()).unwrap();
+        let seal = seal(vec![part]);
+        std::fs::write(dir.path().join(SEAL), serde_json::to_vec(&seal).unwrap()).unwrap();
+        let read = Seal::read(dir.path()).unwrap();
+        assert_eq!(read, seal);
+        assert_eq!(read.read_part(dir.path(), LAYOUT).unwrap(), b"{}");
+        std::fs::write(dir.path().join(LAYOUT), "{ }").unwrap();
+        assert!(read.read_part(dir.path(), LAYOUT).unwrap_err().message.contains("damaged"));
+        assert!(read.read_part(dir.path(), BOOT).unwrap_err().message.contains("has no boot.json"));
+    }
+
+    #[test]
+    fn no_seal_no_recovery_point() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Seal::read(dir.path()).is_err());
+        std::fs::write(dir.path().join(SEAL), "{").unwrap();
+        assert!(Seal::read(dir.path()).unwrap_err().message.contains("damaged"));
+    }
+}

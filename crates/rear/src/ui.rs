@@ -1,0 +1,278 @@
+//! What the user sees: one line a stage, progress on long work, questions; or JSON events for machines.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use layout::Bytes;
+use serde_json::json;
+
+use crate::failure::{Failure, Result};
+
+/// The terminal, or whatever stands in its place.
+pub struct Ui {
+    json: bool,
+    verbose: bool,
+    interactive: bool,
+    terminal: bool,
+    answers: BTreeMap<String, String>,
+}
+
+impl Ui {
+    /// `interactive` is false for `--non-interactive`.
+    pub fn new(json: bool, verbose: bool, interactive: bool) -> Self {
+        let terminal = std::io::stdout().is_terminal() && !json;
+        let interactive = interactive && std::io::stdin().is_terminal();
+        Self { json, verbose, interactive, terminal, answers: BTreeMap::new() }
+    }
+
+    /// Answers given in advance, each `ID=ANSWER`.
+    pub fn with_answers(mut self, answers: &[String]) -> Result<Self> {
+        for answer in answers {
+            let (id, text) = answer.split_once('=').ok_or_else(|| {
+                Failure::new(crate::failure::Code::Usage, format!("'{answer}' is not ID=ANSWER"))
+            })?;
+            self.answers.insert(id.to_owned(), text.to_owned());
+        }
+        Ok(self)
+    }
+
+    /// Whether a person can be asked.
+    pub fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// Text for people; nothing in JSON mode.
+    pub fn say(&self, text: impl AsRef<str>) {
+        tracing::info!("{}", text.as_ref());
+        if !self.json {
+            out(text.as_ref());
+        }
+    }
+
+    /// Text for people who asked for explanations.
+    pub fn explain(&self, text: impl AsRef<str>) {
+        tracing::info!("{}", text.as_ref());
+        if self.verbose && !self.json {
+            out(text.as_ref());
+        }
+    }
+
+    /// Something that does not stop the run but must be seen.
+    pub fn warn(&self, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        tracing::warn!("{text}");
+        if self.json {
+            self.event(&json!({"event": "warning", "text": text}));
+        } else {
+            err(&format!("warning: {}", indent(text, "         ")));
+        }
+    }
+
+    /// The end of a run that failed.
+    pub fn failure(&self, failure: &Failure) {
+        tracing::error!("{}", failure.message);
+        if self.json {
+            self.event(&json!({"event": "error", "code": failure.code as i32, "text": failure.message,
+                               "hint": failure.hint}));
+        } else {
+            err(&format!("error: {}", indent(&failure.message, "       ")));
+            if let Some(hint) = &failure.hint {
+                err(&format!("hint:  {}", indent(hint, "       ")));
+            }
+        }
+    }
+
+    /// A machine-readable event, printed only in JSON mode.
+    pub fn event(&self, event: &serde_json::Value) {
+        if self.json {
+            out(&event.to_string());
+        }
+    }
+
+    /// Begins a stage without a known amount of work.
+    pub fn stage(&self, name: &'static str) -> Stage<'_> {
+        Stage::begin(self, name, None)
+    }
+
+    /// Begins a stage that moves about `total` bytes.
+    pub fn stage_of(&self, name: &'static str, total: u64) -> Stage<'_> {
+        Stage::begin(self, name, Some(total))
+    }
+
+    /// Asks for a line. In advance answered, that is the answer; without a person to ask it is an error that
+    /// names the question.
+    pub fn ask(&self, id: &str, question: &str) -> Result<String> {
+        if let Some(answer) = self.answers.get(id) {
+            self.say(format!("{question} {answer} (answered in advance)"));
+            return Ok(answer.clone());
+        }
+        if !self.interactive {
+            return Err(Failure::refused(format!("the question {id} needs an answer: {question}")).hint(
+                format!("answer it in advance with --answer {id}=..., or run without --non-interactive"),
+            ));
+        }
+        print!("{question} ");
+        std::io::stdout().flush()?;
+        let mut line = String::new();
+        if std::io::stdin().lock().read_line(&mut line)? == 0 {
+            return Err(Failure::refused(format!("no answer to the question {id}")));
+        }
+        Ok(line.trim().to_owned())
+    }
+}
+
+/// Prints a line; a closed pipe (`rear dump | head`) is no reason to fail.
+fn out(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+fn err(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+fn indent(text: &str, lead: &str) -> String {
+    text.replace('\n', &format!("\n{lead}"))
+}
+
+/// A stage at work. Without [`Stage::done`] it ends as failed.
+pub struct Stage<'a> {
+    ui: &'a Ui,
+    name: &'static str,
+    started: Instant,
+    bar: Option<ProgressBar>,
+    total: Option<u64>,
+    bytes: AtomicU64,
+    files: AtomicU64,
+    last: Mutex<Instant>,
+}
+
+/// How often progress is printed where lines cannot be redrawn.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(20);
+
+impl<'a> Stage<'a> {
+    fn begin(ui: &'a Ui, name: &'static str, total: Option<u64>) -> Self {
+        tracing::info!(stage = name, "begin");
+        ui.event(&json!({"event": "stage", "stage": name, "total_bytes": total}));
+        let bar = ui.terminal.then(|| {
+            let bar = match total {
+                Some(total) => ProgressBar::new(total),
+                None => ProgressBar::new_spinner(),
+            };
+            let template = match total {
+                Some(_) => "{prefix:<10} [{bar:30}] {bytes}/{total_bytes}  {msg}  {eta} left",
+                None => "{prefix:<10} {spinner} {msg}",
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_prefix(name);
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        let now = Instant::now();
+        Self {
+            ui,
+            name,
+            started: now,
+            bar,
+            total,
+            bytes: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            last: Mutex::new(now),
+        }
+    }
+
+    /// Shows what is being done inside the stage.
+    pub fn note(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+        }
+        tracing::info!(stage = self.name, "{text}");
+        if self.ui.verbose && self.bar.is_none() {
+            self.ui.say(format!("{:<10} {text}", ""));
+        }
+    }
+
+    /// Ends the stage with what it made.
+    pub fn done(self, text: impl AsRef<str>) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let text = text.as_ref();
+        self.ui.say(format!("{:<10} {text}  ({})", self.name, duration(seconds)));
+        self.ui.event(&json!({"event": "done", "stage": self.name, "seconds": seconds, "text": text}));
+    }
+
+    fn plain_progress(&self) {
+        let Ok(mut last) = self.last.try_lock() else { return };
+        if last.elapsed() < PLAIN_INTERVAL {
+            return;
+        }
+        *last = Instant::now();
+        let (bytes, files) = (self.bytes.load(Ordering::Relaxed), self.files.load(Ordering::Relaxed));
+        let elapsed = self.started.elapsed().as_secs_f64();
+        self.ui.event(&json!({"event": "progress", "stage": self.name, "bytes": bytes, "files": files,
+                              "total_bytes": self.total}));
+        if self.ui.json {
+            return;
+        }
+        let mut line = format!("{:<10} {files} files, {}", self.name, Bytes(bytes));
+        if let Some(total) = self.total.filter(|total| *total > 0 && bytes > 0) {
+            let share = (bytes as f64 / total as f64).min(1.0);
+            let left = elapsed / share - elapsed;
+            line.push_str(&format!(" of {}, {:.0} %, {} left", Bytes(total), share * 100.0, duration(left)));
+        }
+        out(&line);
+    }
+}
+
+impl backup::Progress for Stage<'_> {
+    fn add(&self, bytes: u64, files: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let files = self.files.fetch_add(files, Ordering::Relaxed) + files;
+        match &self.bar {
+            Some(bar) => {
+                bar.inc(bytes);
+                bar.set_message(format!("{files} files"));
+            }
+            None => self.plain_progress(),
+        }
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// "0.8 s", "48 s", "3 min 07 s", "2 h 05 min".
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..100 => format!("{whole} s"),
+        100..6000 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let cases = [(0.84, "0.8 s"), (48.2, "48 s"), (187.0, "3 min 07 s"), (7500.0, "2 h 05 min")];
+        for (seconds, text) in cases {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

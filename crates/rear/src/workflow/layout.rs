@@ -1,0 +1,68 @@
+//! `rear layout`, `rear savelayout`, `rear checklayout`.
+
+use std::path::Path;
+
+use layout::{Layout, diff};
+use serde_json::json;
+
+use super::machine;
+use crate::context::{Context, SAVED_LAYOUT, require_root};
+use crate::failure::{Code, Failure, Result};
+
+/// Prints the storage graph; reads only.
+pub fn show(context: &Context) -> Result<()> {
+    require_root()?;
+    let layout = probe::machine(&context.sys)?;
+    if context.common.json {
+        print!("{}", layout.to_json()?);
+    } else {
+        context.ui.say(layout.tree().trim_end());
+    }
+    Ok(())
+}
+
+/// Saves what a recovery would make again, for later comparison.
+pub fn save(context: &Context) -> Result<()> {
+    let _lock = context.begin_writing(&context.settings().logfile)?;
+    context.show_config_warnings();
+    let machine = machine::probe(context)?;
+    write(&machine.wanted)?;
+    context.ui.say(format!("The storage layout is saved in {SAVED_LAYOUT}."));
+    Ok(())
+}
+
+/// Writes the saved layout of `checklayout`.
+pub fn write(layout: &Layout) -> Result<()> {
+    let path = Path::new(SAVED_LAYOUT);
+    if let Some(dir) = path.parent() {
+        sys::fs::create_dir_private(dir)?;
+    }
+    sys::fs::write_atomic(path, layout.to_json()?.as_bytes())?;
+    Ok(())
+}
+
+/// Compares with the saved layout. Writes nothing, takes no lock. "Changed" is exit code 1 and nothing else is.
+pub fn check(context: &Context) -> Result<()> {
+    require_root()?;
+    let text = std::fs::read_to_string(SAVED_LAYOUT).map_err(|error| {
+        Failure::refused(format!("there is no saved layout to compare with: {SAVED_LAYOUT}: {error}"))
+            .hint("run rear mkbackup, rear mkrescue or rear savelayout first")
+    })?;
+    let saved = Layout::from_json(&text)?;
+    let machine = machine::probe(context)?;
+    let changes = diff(&saved, &machine.wanted);
+    context.ui.event(&json!({"event": "checklayout", "changed": !changes.is_empty(),
+        "changes": changes.iter().map(ToString::to_string).collect::<Vec<_>>()}));
+    if changes.is_empty() {
+        context.ui.say("The storage layout is the same as the saved one.");
+        return Ok(());
+    }
+    for change in &changes {
+        context.ui.say(change.to_string());
+    }
+    Err(Failure::new(
+        Code::Changed,
+        format!("the storage layout has changed since it was saved, in {} points", changes.len()),
+    )
+    .hint("run rear mkbackup (or rear mkrescue) so that the recovery medium fits the machine again"))
+}

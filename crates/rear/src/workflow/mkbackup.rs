@@ -1,0 +1,302 @@
+//! `rear mkbackup`, `rear mkrescue`, `rear mkbackuponly`.
+//!
+//!     config -> probe -> layout -> check -> image -> archive -> medium -> seal
+//!
+//! Everything is made in a private directory beside its final place and renamed there when it has been read back:
+//! what was there before stays until then, and a run that fails or is stopped leaves nothing behind.
+
+use std::path::{Path, PathBuf};
+
+use boot::BootFacts;
+use layout::{Bytes, Firmware};
+use serde_json::json;
+use sys::{Cmd, Sys};
+
+use super::machine::{self, Machine};
+use super::preflight::{self, Refusals};
+use crate::context::{Context, is_rescue_system};
+use crate::failure::{Failure, Result};
+use crate::point::{self, Part, Seal};
+use crate::ui::duration;
+
+mod archive;
+mod medium;
+mod recipe;
+
+pub use medium::utc;
+
+/// Which half of the work is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// `mkbackup`.
+    Both,
+    /// `mkrescue`.
+    RescueOnly,
+    /// `mkbackuponly`.
+    BackupOnly,
+}
+
+/// Where the results go, decided before any work.
+struct Destinations {
+    /// The medium, if one is made.
+    iso: Option<PathBuf>,
+    /// Directory on the medium that holds the recovery point's parts.
+    dir_on_medium: String,
+    /// Directory of the recovery point, where the backup does not lie on the medium.
+    backup_dir: Option<PathBuf>,
+    /// Whether an archive is made.
+    archive: bool,
+}
+
+impl Destinations {
+    fn decide(context: &Context, what: What) -> Result<Self> {
+        let settings = context.settings();
+        let none = settings.backup == config::Backup::RequestRestore;
+        if none && what == What::BackupOnly {
+            return Err(Failure::refused(
+                "BACKUP=REQUESTRESTORE makes no backup, so there is nothing for mkbackuponly to do",
+            )
+            .hint("set BACKUP=NETFS"));
+        }
+        let archive = !none && what != What::RescueOnly;
+        let iso = (what != What::BackupOnly).then(|| context.output_file()).transpose()?;
+        let (dir_on_medium, backup_dir) = match &settings.backup_url {
+            config::Location::Iso { dir } => {
+                if what == What::BackupOnly {
+                    return Err(Failure::refused(
+                        "the backup is on the medium itself (BACKUP_URL=iso://), so it cannot be made alone",
+                    )
+                    .hint("run rear mkbackup, or set BACKUP_URL=file:///DIRECTORY"));
+                }
+                (dir.trim_matches('/').to_owned(), None)
+            }
+            config::Location::File { path } => ("rear".to_owned(), Some(path.join(&settings.output_prefix))),
+            config::Location::Null => ("rear".to_owned(), None),
+        };
+        Ok(Self { iso, dir_on_medium, backup_dir: backup_dir.filter(|_| archive), archive })
+    }
+
+    /// Directory in which work in progress is kept: on the filesystem of the result.
+    fn work_dir(&self) -> Option<&Path> {
+        self.iso.as_deref().or(self.backup_dir.as_deref()).and_then(Path::parent)
+    }
+}
+
+/// Runs the workflow.
+pub fn run(context: &Context, what: What) -> Result<()> {
+    let started = std::time::Instant::now();
+    let _lock = context.begin_writing(&context.settings().logfile)?;
+    if is_rescue_system() {
+        return Err(Failure::refused("this is the rescue system; a backup is made on the running machine"));
+    }
+    // Whatever is created from here on, by us or by the programs we run, is for root alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    context.show_config_warnings();
+    let destinations = Destinations::decide(context, what)?;
+
+    let stage = context.ui.stage("probe");
+    let machine = machine::probe(context)?;
+    stage.done(format!(
+        "{} disk(s) to recover, {} filesystem(s) to archive",
+        machine.wanted.disks().count(),
+        machine.coverage.mounts.len()
+    ));
+    context.ui.say(machine.coverage.table().trim_end());
+
+    let id = sys::info::random_id()?;
+    let recipe = recipe::recipe(context, &id, &destinations)?;
+    let facts = check(context, &machine, &destinations, &recipe)?;
+
+    let result = hook(context, "PRE_BACKUP_SCRIPT", &context.settings().pre_backup_script)
+        .and_then(|()| make(context, &machine, &destinations, &recipe, &facts));
+    // The hooks belong together (freeze, thaw): the second runs even if the backup between them failed.
+    let after = hook(context, "POST_BACKUP_SCRIPT", &context.settings().post_backup_script);
+    let made = result?;
+    after?;
+
+    if what != What::BackupOnly {
+        super::layout::write(&machine.wanted)?;
+    }
+    report(context, &made, started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// What a run made, for the report.
+#[derive(Default)]
+struct Made {
+    files: Vec<(PathBuf, u64)>,
+    id: String,
+    problems: Vec<backup::Problem>,
+    on_own_disk: bool,
+}
+
+/// Refuses, before any work, what could not be recovered.
+fn check(
+    context: &Context,
+    machine: &Machine,
+    destinations: &Destinations,
+    recipe: &image::Recipe<'_>,
+) -> Result<BootFacts> {
+    let stage = context.ui.stage("check");
+    let mut refusals = Refusals::default();
+    preflight::storage(context, machine, &mut refusals)?;
+    let facts = preflight::boot(context, machine, &mut refusals);
+    if destinations.iso.is_some() {
+        preflight::medium(context, machine, recipe, &mut refusals);
+    }
+    let data: u64 = machine
+        .coverage
+        .rows
+        .iter()
+        .filter(|row| matches!(row.decision, probe::Decision::Captured))
+        .filter_map(|row| row.bytes)
+        .map(Bytes::get)
+        .sum();
+    let data = if destinations.archive { data } else { 0 };
+    if let Some(dir) = &destinations.backup_dir {
+        preflight::space(context, dir, data, 1, &mut refusals);
+        archive::refuse_doomed(context, machine, dir, &mut refusals);
+    }
+    if let Some(dir) = destinations.iso.as_deref().and_then(Path::parent) {
+        // The archive lies beside the medium until the medium has been written: two copies for a while.
+        let copies = if destinations.backup_dir.is_none() { 2 } else { 0 };
+        preflight::space(context, dir, data, copies, &mut refusals);
+    }
+    refusals.verdict()?;
+    stage.done("everything on this machine can be recovered");
+    facts.ok_or_else(|| Failure::refused("the boot loader could not be captured"))
+}
+
+fn make(
+    context: &Context,
+    machine: &Machine,
+    destinations: &Destinations,
+    recipe: &image::Recipe<'_>,
+    facts: &BootFacts,
+) -> Result<Made> {
+    let work = destinations.work_dir().ok_or_else(|| Failure::failed("the output has no directory"))?;
+    remove_leftovers(context, work);
+    let mut staging = sys::fs::Staging::create(work)?;
+    if context.settings().keep_build_dir == config::Tristate::Yes || context.common.debug {
+        staging.keep();
+        context.ui.say(format!("The working directory {} is kept.", staging.path().display()));
+    }
+    let mut made = Made { id: recipe.rescue.recovery_point.clone(), ..Made::default() };
+
+    let image = match &destinations.iso {
+        Some(_) => Some(medium::image(context, recipe, staging.path())?),
+        None => None,
+    };
+
+    let parts_dir = staging.path().join("point");
+    sys::fs::create_dir_private(&parts_dir)?;
+    let mut parts = vec![
+        part(&parts_dir, point::LAYOUT, machine.wanted.to_json()?.as_bytes())?,
+        part(&parts_dir, point::BOOT, &serde_json::to_vec_pretty(facts)?)?,
+    ];
+    let mut seal = Seal {
+        format: point::FORMAT,
+        id: made.id.clone(),
+        hostname: context.hostname.clone(),
+        created: recipe.rescue.created,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        parts: Vec::new(),
+        archive: None,
+        elsewhere: destinations.backup_dir.as_ref().map(|dir| format!("file://{}", dir.display())),
+    };
+    if destinations.archive {
+        let mut skip = vec![staging.path().to_owned()];
+        skip.extend(destinations.iso.clone());
+        skip.extend(destinations.backup_dir.clone());
+        let (facts, problems) = archive::create(context, machine, &parts_dir, skip, &mut parts)?;
+        seal.archive = Some(facts);
+        made.problems = problems;
+    }
+    seal.parts = parts;
+
+    if let Some(dir) = &destinations.backup_dir {
+        let inside = Seal { elsewhere: None, ..seal.clone() };
+        archive::publish(context, &inside, &parts_dir, dir)?;
+        made.files.push((dir.clone(), inside.parts.iter().map(|part| part.bytes).sum()));
+        // The medium carries layout and boot facts, and says where the rest is.
+        seal.parts.retain(|part| part.name == point::LAYOUT || part.name == point::BOOT);
+        seal.archive = None;
+    }
+    if let (Some(iso), Some(image)) = (&destinations.iso, &image) {
+        let carried =
+            if destinations.backup_dir.is_some() { staging.path().join("carried") } else { parts_dir };
+        if destinations.backup_dir.is_some() {
+            sys::fs::create_dir_private(&carried)?;
+            part(&carried, point::LAYOUT, machine.wanted.to_json()?.as_bytes())?;
+            part(&carried, point::BOOT, &serde_json::to_vec_pretty(facts)?)?;
+        }
+        let uefi = machine.layout.machine.firmware == Firmware::Uefi;
+        let dir = &destinations.dir_on_medium;
+        let bytes = medium::write(context, &seal, recipe, image, &carried, dir, staging.path(), iso, uefi)?;
+        made.files.push((iso.clone(), bytes));
+        made.on_own_disk = archive::lies_on_wanted_disk(context, machine, iso);
+    }
+    Ok(made)
+}
+
+/// Writes a small part and measures it.
+fn part(dir: &Path, name: &str, bytes: &[u8]) -> Result<Part> {
+    use std::io::Write;
+    let path = dir.join(name);
+    let mut file = sys::fs::create_private(&path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(Part {
+        name: name.to_owned(),
+        bytes: bytes.len() as u64,
+        blake3: blake3::hash(bytes).to_hex().to_string(),
+    })
+}
+
+/// A killed run (power cut, `kill -9`) leaves its working directory. We hold the lock, so none is in use.
+fn remove_leftovers(context: &Context, dir: &Path) {
+    let Ok(names) = context.sys.list(dir) else { return };
+    for name in names {
+        let ours = name
+            .strip_prefix("rear.")
+            .is_some_and(|rest| rest.len() == 12 && rest.chars().all(|c| c.is_ascii_hexdigit()));
+        if ours {
+            match sys::fs::remove_tree(&dir.join(&name)) {
+                Ok(()) => context.ui.explain(format!("removed {name}, left behind by a killed run")),
+                Err(error) => context.ui.warn(error.to_string()),
+            }
+        }
+    }
+}
+
+/// Runs a command of the configuration: argv, no shell.
+pub fn hook(context: &Context, name: &str, argv: &[String]) -> Result<()> {
+    let Some((program, arguments)) = argv.split_first() else { return Ok(()) };
+    let stage = context.ui.stage("hook");
+    context
+        .sys
+        .run(&Cmd::new(program).args(arguments.iter().cloned()))
+        .map_err(|error| Failure::from(error).during(name))?;
+    stage.done(format!("{name} ran"));
+    Ok(())
+}
+
+fn report(context: &Context, made: &Made, seconds: f64) {
+    context.ui.say(format!("Recovery point {} is complete and was read back:", made.id));
+    for (path, bytes) in &made.files {
+        context.ui.say(format!("  {}  {}", path.display(), Bytes(*bytes)));
+    }
+    if made.on_own_disk {
+        context.ui.say("  It lies on a disk that it would recreate: copy it to another place now.");
+    }
+    let changed = made.problems.iter().filter(|problem| problem.kind != backup::ProblemKind::Skipped).count();
+    if changed > 0 {
+        context.ui.say(format!(
+            "  {changed} file(s) changed or vanished while they were read; the log names them."
+        ));
+    }
+    context.ui.say(format!("Done in {}.", duration(seconds)));
+    context.ui.event(&json!({"event": "result", "id": made.id, "seconds": seconds,
+        "files": made.files.iter().map(|(path, bytes)| json!({"path": path, "bytes": bytes})).collect::<Vec<_>>(),
+        "problems": made.problems}));
+}

@@ -1,0 +1,167 @@
+//! The medium side of a recovery point: the rescue system's image and the ISO around it.
+
+use std::io::Write;
+use std::path::Path;
+
+use config::IsoDefault;
+use image::{Image, Recipe};
+use layout::Bytes;
+use medium::{Entry, Expected, Iso, IsoFile, Menu, Serial};
+
+use super::recipe;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::point::{self, Part, Seal};
+
+/// Name of the initramfs in the working directory.
+const INITRAMFS: &str = "initramfs.img";
+
+/// Builds the rescue system.
+pub fn image(context: &Context, recipe: &Recipe<'_>, staging: &Path) -> Result<Image> {
+    let stage = context.ui.stage("rescue");
+    let image = image::build(&context.sys, recipe, &staging.join(INITRAMFS))?;
+    if !image.missing_programs.is_empty() {
+        context.ui.explain(format!(
+            "not on this machine, so not in its rescue system: {}",
+            image.missing_programs.join(" ")
+        ));
+    }
+    stage.done(format!(
+        "{} programs, {} kernel modules, {} firmware files, initramfs {}",
+        image.programs,
+        image.modules,
+        image.firmware,
+        Bytes(image.initramfs_bytes)
+    ));
+    Ok(image)
+}
+
+/// Writes the ISO with the parts that lie in `parts_dir`, reads it back, and gives it its name. Returns its size in
+/// bytes.
+#[allow(clippy::too_many_arguments)] // Each is a different thing, and this is called once.
+pub fn write(
+    context: &Context,
+    seal: &Seal,
+    recipe: &Recipe<'_>,
+    image: &Image,
+    parts_dir: &Path,
+    dir_on_medium: &str,
+    staging: &Path,
+    out: &Path,
+    uefi: bool,
+) -> Result<u64> {
+    let stage = context.ui.stage("medium");
+    let seal_text = serde_json::to_vec_pretty(seal)?;
+    let seal_path = staging.join(point::SEAL);
+    let mut file = sys::fs::create_private(&seal_path)?;
+    file.write_all(&seal_text)?;
+    file.sync_all()?;
+
+    let target = |name: &str| format!("/{dir_on_medium}/{name}");
+    let mut files: Vec<IsoFile> = seal
+        .parts
+        .iter()
+        .map(|part| IsoFile { source: parts_dir.join(&part.name), target: target(&part.name) })
+        .collect();
+    files.push(IsoFile { source: seal_path, target: target(point::SEAL) });
+
+    let initramfs = staging.join(INITRAMFS);
+    let small = staging.join("medium");
+    sys::fs::create_dir_private(&small)?;
+    let iso = Iso {
+        id: seal.id.clone(),
+        volume_id: context.settings().iso_volid.clone(),
+        kernel: &image.kernel,
+        initramfs: &initramfs,
+        files,
+        menu: menu(context, seal),
+        firmware_uefi: uefi,
+        created: seal.created,
+    };
+    let temporary = staging.join("rear.iso");
+    stage.note("writing the ISO");
+    let written = medium::write(&context.sys, &iso, &small, &temporary)?;
+    for warning in &written.warnings {
+        context.ui.warn(warning);
+    }
+
+    stage.note("reading it back");
+    let kernel = point::measure(&image.kernel, medium::KERNEL, &context.cancel)?;
+    let initrd = point::measure(&initramfs, medium::INITRAMFS, &context.cancel)?;
+    let sealed = Part {
+        name: target(point::SEAL),
+        bytes: seal_text.len() as u64,
+        blake3: blake3::hash(&seal_text).to_hex().to_string(),
+    };
+    let expected: Vec<Expected> = seal
+        .parts
+        .iter()
+        .map(|part| Part { name: target(&part.name), ..part.clone() })
+        .chain([kernel, initrd, sealed])
+        .map(|part| Expected { target: part.name, bytes: part.bytes, blake3: part.blake3 })
+        .collect();
+    medium::read_back(&temporary, &expected, &context.cancel)?;
+
+    std::fs::File::open(&temporary)?.sync_all()?;
+    if context.settings().keep_old_output_copy == config::Tristate::Yes && out.exists() {
+        let mut old = out.as_os_str().to_owned();
+        old.push(".old");
+        std::fs::rename(out, old)?;
+    }
+    std::fs::rename(&temporary, out).map_err(|error| {
+        Failure::failed(format!("cannot rename the finished ISO to {}: {error}", out.display()))
+    })?;
+    let _ = recipe;
+    stage.done(format!("{} {}, read back", out.display(), Bytes(written.bytes)));
+    Ok(written.bytes)
+}
+
+fn menu(context: &Context, seal: &Seal) -> Menu {
+    let settings = context.settings();
+    Menu {
+        hostname: seal.hostname.clone(),
+        created: utc(seal.created),
+        default: match settings.iso_default {
+            IsoDefault::Manual => Entry::Recover,
+            IsoDefault::Automatic => Entry::Automatic,
+            IsoDefault::BootHd => Entry::LocalDisk,
+        },
+        unattended: settings.iso_recover_unattended,
+        timeout: settings.iso_timeout,
+        cmdline: recipe::kernel_command_line(context),
+        serial: recipe::serial_consoles(context).iter().filter_map(|console| serial(console)).collect(),
+    }
+}
+
+/// "ttyS1,115200n8" as GRUB counts: unit 1, 115200 bits a second.
+fn serial(console: &str) -> Option<Serial> {
+    let (device, speed) = console.split_once(',')?;
+    let unit = device.strip_prefix("ttyS")?.parse().ok()?;
+    let digits: String = speed.chars().take_while(char::is_ascii_digit).collect();
+    Some(Serial { unit, speed: digits.parse().ok()? })
+}
+
+/// "2026-01-31 04:05 UTC".
+pub fn utc(seconds: u64) -> String {
+    match jiff::Timestamp::from_second(seconds.cast_signed()) {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        Err(_) => format!("{seconds} s since 1970"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_consoles_for_grub() {
+        let known = serial("ttyS1,115200n8").unwrap();
+        assert_eq!((known.unit, known.speed), (1, 115_200));
+        assert!(serial("hvc0,115200").is_none());
+    }
+
+    #[test]
+    fn times_read_in_utc() {
+        assert_eq!(utc(0), "1970-01-01 00:00 UTC");
+    }
+}

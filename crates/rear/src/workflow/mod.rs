@@ -1,0 +1,10 @@
+//! The workflows: thin, ordered, readable as the stories that they are.
+
+pub mod convert;
+pub mod dump;
+pub mod layout;
+pub mod machine;
+pub mod mkbackup;
+pub mod preflight;
+pub mod proof;
+pub mod recover;

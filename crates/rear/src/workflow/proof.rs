@@ -1,0 +1,58 @@
+//! The proof of the storage: the recovered disks are probed again and compared with the saved layout.
+
+use layout::{Content, Kind, Layout, PartitionTable, diff};
+
+use crate::context::Context;
+use crate::failure::Result;
+
+/// Probes the disks as they are now and adds every difference from the saved layout to the problems.
+pub fn storage(
+    context: &Context,
+    saved: &Layout,
+    applied: &apply::Applied,
+    problems: &mut Vec<String>,
+) -> Result<()> {
+    let stage = context.ui.stage("prove");
+    let present = probe::machine(&context.sys)?;
+    let changes = diff(saved, &as_saved(saved, &present, applied));
+    problems.extend(changes.iter().map(|change| format!("storage: {change}")));
+    stage.done(format!("{} devices probed again, {} differences", saved.devices.len(), changes.len()));
+    Ok(())
+}
+
+/// The present layout in the saved one's names, without what may differ on another disk: its identity, its size,
+/// and the last usable sector that follows from its size.
+fn as_saved(saved: &Layout, present: &Layout, applied: &apply::Applied) -> Layout {
+    let mut now = saved.clone();
+    now.devices.clear();
+    for device in &saved.devices {
+        let path = match applied.disks.get(&device.id) {
+            Some(disk) => disk.path().to_string_lossy().into_owned(),
+            None => match applied.devices.get(&device.id) {
+                Some(path) => path.to_string_lossy().into_owned(),
+                None => continue,
+            },
+        };
+        let Some(found) = present.device_by_path(&path) else { continue };
+        let mut found = found.clone();
+        found.id = device.id.clone();
+        match (&mut found.kind, &device.kind) {
+            (Kind::Disk(disk), Kind::Disk(old)) => {
+                *disk = old.clone();
+                found.size = device.size;
+            }
+            (Kind::Partition(part), Kind::Partition(old)) => part.parent = old.parent.clone(),
+            _ => {}
+        }
+        if let (
+            Content::Table(PartitionTable::Gpt { last_lba, .. }),
+            Content::Table(PartitionTable::Gpt { last_lba: old, .. }),
+        ) = (&mut found.content, &device.content)
+            && *last_lba >= *old
+        {
+            *last_lba = *old;
+        }
+        now.devices.push(found);
+    }
+    now
+}

@@ -1,0 +1,319 @@
+//! `rear recover`.
+//!
+//!     open -> probe -> fit -> plan -> approve -> apply -> restore -> boot -> verify -> report
+//!
+//! Nothing is written to a disk before the archive has been read and found whole, the tools are there, the plan is
+//! complete, and the targets are known beyond doubt.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use boot::BootFacts;
+use image::RescueConfig;
+use layout::{Layout, NodeId};
+use plan::{Choices, Plan};
+use sys::Sys;
+
+use super::{machine, mkbackup, proof};
+use crate::cli::Recover;
+use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_system, require_root};
+use crate::failure::{Code, Failure, Result};
+use crate::point::{self, Seal};
+use crate::rescue;
+
+mod finish;
+mod open;
+
+/// Where the recovered machine's filesystems are mounted.
+pub const TARGET_ROOT: &str = "/mnt/local";
+
+/// Runs the workflow.
+pub fn run(context: &Context, options: &Recover) -> Result<()> {
+    if options.plan {
+        return show_plan(context, options);
+    }
+    if !is_rescue_system() {
+        return Err(Failure::refused(
+            "this is not the rescue system: recovering here would erase the running machine",
+        )
+        .hint("boot the rescue medium; rear recover --plan shows here what would be done"));
+    }
+    let started = std::time::Instant::now();
+    let log = context.settings().logfile.clone();
+    let _lock = context.begin_writing(&log)?;
+    let opened = open::open(context, options)?;
+    let machine = fit(context, &opened, options)?;
+    let plan = &machine.plan;
+    open::tools(context, plan)?;
+    context.ui.say(if context.common.verbose { plan.text_verbose() } else { plan.text() }.trim_end());
+    approve(context)?;
+
+    let config = opened.rescue.as_ref();
+    mkbackup::hook(context, "PRE_RECOVERY_SCRIPT", config.map_or(&[], |config| &config.pre_recovery_script))?;
+    let mut applied = apply_plan(context, &machine)?;
+    let root = Path::new(TARGET_ROOT);
+    let mut problems = Vec::new();
+    if let Some(archive) = &opened.seal.archive {
+        restore(context, &opened, archive, root, &mut problems)?;
+    } else {
+        wait_for_restore(context)?;
+    }
+    finish::boot(context, &opened, &mut applied, root, &mut problems)?;
+    proof::storage(context, &opened.layout, &applied, &mut problems)?;
+    mkbackup::hook(
+        context,
+        "POST_RECOVERY_SCRIPT",
+        config.map_or(&[], |config| &config.post_recovery_script),
+    )?;
+    finish::report(context, &opened, plan, root, &log, &problems)?;
+    let stage = context.ui.stage("unmount");
+    applied.mounts.unmount()?;
+    stage.done("all filesystems are written and unmounted");
+
+    if !problems.is_empty() {
+        let list: String = problems.iter().take(20).map(|problem| format!("\n- {problem}")).collect();
+        return Err(Failure::new(
+            Code::Incomplete,
+            format!("the machine was restored, but {} thing(s) are not as they were:{list}", problems.len()),
+        )
+        .hint(format!("the log names all of them: {}", log.display())));
+    }
+    context.ui.say(format!(
+        "{} is recovered: every file and every identifier was compared and is as it was. Took {}.",
+        opened.seal.hostname,
+        crate::ui::duration(started.elapsed().as_secs_f64())
+    ));
+    Ok(())
+}
+
+/// What is recovered, opened and proven whole.
+pub struct Opened {
+    /// Directory with the parts.
+    pub dir: PathBuf,
+    /// Its seal.
+    pub seal: Seal,
+    /// The saved layout.
+    pub layout: Layout,
+    /// What booted the machine.
+    pub facts: BootFacts,
+    /// Facts of the rescue system, if this is one.
+    pub rescue: Option<RescueConfig>,
+    /// Keeps the medium mounted.
+    pub medium: Option<rescue::Medium>,
+}
+
+/// The present machine and the plan for it.
+struct Fitted {
+    present: Layout,
+    protected: BTreeMap<NodeId, String>,
+    plan: Plan,
+}
+
+fn fit(context: &Context, opened: &Opened, options: &Recover) -> Result<Fitted> {
+    let stage = context.ui.stage("probe");
+    let present = probe::machine(&context.sys)?;
+    let mut protected: BTreeMap<NodeId, String> = probe::sources(&context.sys, &present)?
+        .into_iter()
+        .map(|id| {
+            (id, "it carries a mounted filesystem: the medium, the archive or the rescue system".to_owned())
+        })
+        .collect();
+    if let Some(medium) = &opened.medium {
+        let path = medium.device.to_string_lossy();
+        for disk in
+            present.device_by_path(&path).map(|device| present.disks_below(&device.id)).unwrap_or_default()
+        {
+            protected.insert(
+                disk.id.clone(),
+                "it carries the medium that this rescue system booted from".to_owned(),
+            );
+        }
+    }
+    stage.done(format!("{} disk(s)", present.disks().count()));
+    let choices = choices(context, opened, options, &present)?;
+    let fit = plan::fit(&opened.layout, &present, &protected, &choices)
+        .map_err(|error| Failure::refused(error.to_string()).hint("no disk was written to"))?;
+    let plan = plan::plan(&opened.layout, &present, fit, &opened.seal.id, TARGET_ROOT)
+        .map_err(|error| Failure::refused(error.to_string()).hint("no disk was written to"))?;
+    Ok(Fitted { present, protected, plan })
+}
+
+fn choices(context: &Context, opened: &Opened, options: &Recover, present: &Layout) -> Result<Choices> {
+    let find = |layout: &Layout, name: &str| -> Option<NodeId> {
+        layout
+            .disks()
+            .find(|disk| {
+                let identity = disk.disk().map(|disk| &disk.identity);
+                let is = |value: Option<&String>| value.is_some_and(|value| value == name);
+                disk.id.0 == name
+                    || disk.path == name
+                    || identity
+                        .is_some_and(|identity| is(identity.serial.as_ref()) || is(identity.wwn.as_ref()))
+            })
+            .map(|disk| disk.id.clone())
+    };
+    let mut mapping = BTreeMap::new();
+    for pair in &options.map {
+        let usage = |text: String| {
+            Failure::new(Code::Usage, text).hint("rear layout and rear recover --plan name the disks")
+        };
+        let (saved, now) =
+            pair.split_once('=').ok_or_else(|| usage(format!("'{pair}' is not SAVED=PRESENT")))?;
+        let saved_id =
+            find(&opened.layout, saved).ok_or_else(|| usage(format!("no saved disk is called '{saved}'")))?;
+        let now_id = find(present, now).ok_or_else(|| usage(format!("no present disk is called '{now}'")))?;
+        mapping.insert(saved_id, now_id);
+    }
+    let mut allow_erase = options.erase.clone();
+    if let Some(rescue) = &opened.rescue {
+        for name in &rescue.disks_to_be_wiped {
+            allow_erase.push(name.clone());
+            // A stable name of udev leads to a kernel name, which the layout knows.
+            if let Ok(real) = context.sys.canonicalize(Path::new(name)) {
+                allow_erase.push(real.to_string_lossy().into_owned());
+            }
+        }
+    }
+    Ok(Choices { unattended: !context.ui.is_interactive(), mapping, allow_erase })
+}
+
+/// `--plan`: in the rescue system against the disks that are there, elsewhere against this machine's own.
+fn show_plan(context: &Context, options: &Recover) -> Result<()> {
+    require_root()?;
+    let plan = if is_rescue_system() || options.from.is_some() {
+        let opened = open::open(context, options)?;
+        fit(context, &opened, options)?.plan
+    } else {
+        let machine = machine::probe(context)?;
+        let saved = match std::fs::read_to_string(SAVED_LAYOUT) {
+            Ok(text) => Layout::from_json(&text)?,
+            Err(_) => machine.wanted,
+        };
+        let choices = Choices { unattended: true, mapping: BTreeMap::new(), allow_erase: Vec::new() };
+        // Nothing is written, so this machine's own mounted disks may stand in as targets.
+        let fit = plan::fit(&saved, &machine.layout, &BTreeMap::new(), &choices)
+            .map_err(|error| Failure::refused(error.to_string()))?;
+        plan::plan(&saved, &machine.layout, fit, "the next recovery point", TARGET_ROOT)
+            .map_err(|error| Failure::refused(error.to_string()))?
+    };
+    if context.common.json {
+        print!("{}", plan.to_json().map_err(|error| Failure::failed(error.to_string()))?);
+    } else {
+        let text = if context.common.verbose { plan.text_verbose() } else { plan.text() };
+        context.ui.say(text.trim_end());
+        context.ui.say("This is the plan only; nothing was changed.");
+    }
+    Ok(())
+}
+
+/// The operator's yes. Without a person to ask, the fit has decided already: it takes only blank disks and the
+/// machine's own then.
+fn approve(context: &Context) -> Result<()> {
+    if !context.ui.is_interactive() {
+        context.ui.say(
+            "Unattended: only blank disks and the machine's own are taken, so this plan is carried out.",
+        );
+        return Ok(());
+    }
+    let answer = context.ui.ask("RECOVER_APPROVE", "Carry out this plan? Type 'yes':")?;
+    if answer.eq_ignore_ascii_case("yes") {
+        return Ok(());
+    }
+    Err(Failure::refused("the plan was not approved").hint("no disk was written to"))
+}
+
+/// Steps as progress.
+struct Steps<'a>(&'a crate::ui::Stage<'a>);
+
+impl apply::Progress for Steps<'_> {
+    fn step(&self, step: &plan::Step, n: usize, of: usize) {
+        self.0.note(&format!("{n}/{of} {}", step.describe()));
+    }
+}
+
+fn apply_plan(context: &Context, machine: &Fitted) -> Result<apply::Applied> {
+    let stage = context.ui.stage("storage");
+    let dir = Path::new(STATE_DIR).join("recover");
+    sys::fs::create_dir_private(&dir)?;
+    sys::fs::create_dir_private(Path::new(TARGET_ROOT))?;
+    let mut journal = apply::Journal::open(&dir.join("journal.json"), &machine.plan)?;
+    let targets = apply::targets(&machine.plan, &machine.present, &machine.protected)?;
+    let applied =
+        apply::run(&context.sys, &machine.plan, targets, &mut journal, &Steps(&stage), &context.cancel)?;
+    stage.done(format!("{} steps", machine.plan.steps.len()));
+    Ok(applied)
+}
+
+/// Mount points on filesystems that keep no owners or attributes.
+fn plain_mounts(layout: &Layout) -> Vec<PathBuf> {
+    layout
+        .mounts
+        .iter()
+        .filter(|mount| mount.fs_type == "vfat")
+        .map(|mount| PathBuf::from(&mount.mount_point))
+        .collect()
+}
+
+fn restore(
+    context: &Context,
+    opened: &Opened,
+    archive: &point::Archive,
+    root: &Path,
+    problems: &mut Vec<String>,
+) -> Result<()> {
+    let manifest = opened.dir.join(point::MANIFEST);
+    let plain = plain_mounts(&opened.layout);
+    let options = context.archive_options();
+    let stage = context.ui.stage_of("restore", archive.data_bytes);
+    let order = backup::Restore {
+        archive: &opened.dir.join(point::ARCHIVE),
+        manifest: &manifest,
+        target: root,
+        plain: plain.clone(),
+    };
+    let restored = backup::restore(&order, &options, &stage)?;
+    problems.extend(
+        restored.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.detail)),
+    );
+    stage.done(format!("{} files, {}", restored.files, layout::Bytes(restored.bytes)));
+
+    // What is compared must come from the disk, not from what was written a moment ago.
+    rustix::fs::sync();
+    if let Err(error) = std::fs::write("/proc/sys/vm/drop_caches", "3") {
+        context.ui.explain(format!("the caches could not be dropped: {error}"));
+    }
+    let stage = context.ui.stage_of("compare", archive.data_bytes);
+    let comparison = backup::compare(&manifest, root, &plain, &options, &stage)?;
+    problems.extend(
+        comparison
+            .differences
+            .iter()
+            .map(|difference| format!("{}: {}", difference.path.display(), difference.what)),
+    );
+    stage.done(format!(
+        "{} files compared with the manifest, {} differ",
+        comparison.files,
+        comparison.differences.len()
+    ));
+    Ok(())
+}
+
+/// A rescue medium without a backup: files come from elsewhere.
+fn wait_for_restore(context: &Context) -> Result<()> {
+    context.ui.say(format!(
+        "The storage is ready and mounted below {TARGET_ROOT}. This recovery point has no archive: restore the files\n\
+         there now, from another console."
+    ));
+    let answer = context.ui.ask("RESTORE_DONE", "Type 'done' when the files are restored:")?;
+    if answer != "done" || !Path::new(TARGET_ROOT).join("etc").exists() {
+        return Err(Failure::failed(format!("there is no system below {TARGET_ROOT}"))
+            .hint("run rear recover again: finished steps are not repeated"));
+    }
+    Ok(())
+}
+
+/// Facts of the rescue system that this is.
+fn rescue_config() -> Result<RescueConfig> {
+    let text = std::fs::read(RESCUE_FILE)?;
+    Ok(serde_json::from_slice(&text)?)
+}

@@ -1,0 +1,123 @@
+//! The end of a recovery: the machine must boot, and must tell what was done to it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use layout::NodeId;
+use plan::Plan;
+use serde_json::json;
+use sys::Sys;
+use sys::mount::{Mount, Mounts};
+
+use super::Opened;
+use crate::context::{Context, STATE_DIR};
+use crate::failure::Result;
+
+/// Brings the boot code back and follows the whole chain from firmware to init.
+pub fn boot(
+    context: &Context,
+    opened: &Opened,
+    applied: &mut apply::Applied,
+    root: &Path,
+    problems: &mut Vec<String>,
+) -> Result<()> {
+    let stage = context.ui.stage("boot");
+    let paths: BTreeMap<NodeId, PathBuf> =
+        applied.disks.iter().map(|(id, disk)| (id.clone(), disk.path().to_owned())).collect();
+    // The plan keeps the start of every partition and refuses disks with other sectors, so raw boot code, which
+    // names sectors, is valid as it was captured.
+    let target = boot::Target { root, layout: &opened.layout, disks: &paths, moved: false };
+    let disks = &mut applied.disks;
+    let mut write = |id: &NodeId, offset: u64, bytes: &[u8]| -> std::result::Result<(), String> {
+        let disk = disks.get_mut(id).ok_or_else(|| format!("{id} is not a target of this recovery"))?;
+        disk.write_at(offset, bytes).map_err(|error| error.to_string())
+    };
+    let report = boot::restore_boot(&context.sys, &opened.facts, &target, &mut write)?;
+    for line in &report.done {
+        context.ui.explain(line);
+    }
+    for warning in &report.warnings {
+        context.ui.warn(warning);
+    }
+
+    let wanted = opened.rescue.as_ref().and_then(|rescue| rescue.rebuild_initramfs);
+    let reason = match wanted {
+        Some(true) => Some("REBUILD_INITRAMFS is set".to_owned()),
+        Some(false) => None,
+        None => boot::initramfs_needs_rebuild(&context.sys, root, &kernels(context, root)?)?,
+    };
+    if let Some(reason) = reason {
+        context.ui.say(format!("The initramfs is rebuilt: {reason}"));
+        let rebuilt = inside_mounts(root).map_err(|error| error.to_string()).and_then(|_mounts| {
+            boot::rebuild_initramfs(&context.sys, root).map_err(|error| error.to_string())
+        });
+        if let Err(error) = rebuilt {
+            problems
+                .push(format!("the initramfs could not be rebuilt ({error}); the restored one is in place"));
+        }
+    }
+
+    let chain = boot::check_chain(root, &context.sys, &opened.facts, &opened.layout)?;
+    for link in &chain {
+        context.ui.explain(format!("{} {}: {}", if link.ok { "ok " } else { "BAD" }, link.what, link.detail));
+        if !link.ok {
+            problems.push(format!("boot chain: {}: {}", link.what, link.detail));
+        }
+    }
+    stage.done(format!("{} links from firmware to init checked", chain.len()));
+    Ok(())
+}
+
+/// Releases of the kernels that the restored system has modules for.
+fn kernels(context: &Context, root: &Path) -> Result<Vec<String>> {
+    match context.sys.list(&root.join("lib/modules")) {
+        Ok(names) => Ok(names),
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What programs of the restored system expect to be mounted when they run in it; unmounted when dropped.
+fn inside_mounts(root: &Path) -> std::result::Result<Mounts, sys::Error> {
+    let mut mounts = Mounts::default();
+    for name in ["dev", "proc", "sys", "run"] {
+        mounts.push(Mount::bind(&Path::new("/").join(name), &root.join(name))?);
+    }
+    Ok(mounts)
+}
+
+/// Leaves plan, layout, log and report on the recovered machine.
+pub fn report(
+    context: &Context,
+    opened: &Opened,
+    plan: &Plan,
+    root: &Path,
+    log: &Path,
+    problems: &[String],
+) -> Result<()> {
+    let dir = root.join("var/log/rear/recover");
+    sys::fs::create_dir_private(&dir)?;
+    let report = json!({
+        "recovery_point": opened.seal.id,
+        "hostname": opened.seal.hostname,
+        "made": opened.seal.created,
+        "recovered": sys::info::now(),
+        "program": env!("CARGO_PKG_VERSION"),
+        "problems": problems,
+    });
+    let plan_text = plan.to_json().map_err(|error| crate::failure::Failure::failed(error.to_string()))?;
+    sys::fs::write_atomic(&dir.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
+    sys::fs::write_atomic(&dir.join("plan.json"), plan_text.as_bytes())?;
+    sys::fs::write_atomic(&dir.join("layout.json"), opened.layout.to_json()?.as_bytes())?;
+    let journal = Path::new(STATE_DIR).join("recover/journal.json");
+    for (from, name) in [(journal.as_path(), "journal.json"), (log, "recover.log")] {
+        // A log that cannot be copied must not turn a recovery into a failure; it is still in the rescue system.
+        if let Err(error) = std::fs::read(from)
+            .map_err(|e| e.to_string())
+            .and_then(|bytes| sys::fs::write_atomic(&dir.join(name), &bytes).map_err(|e| e.to_string()))
+        {
+            context.ui.warn(format!("{name} was not copied to the recovered machine: {error}"));
+        }
+    }
+    Ok(())
+}

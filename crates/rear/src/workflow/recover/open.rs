@@ -1,0 +1,105 @@
+//! Opening a recovery point: found, belonging to this rescue system, and whole from the first byte to the last.
+//! All of it happens before anything is written to a disk.
+
+use std::path::Path;
+
+use boot::BootFacts;
+use layout::{Bytes, Layout};
+use plan::Plan;
+use sys::Sys;
+
+use super::{Opened, rescue_config};
+use crate::cli::Recover;
+use crate::context::{Context, is_rescue_system};
+use crate::failure::{Failure, Result};
+use crate::point::{self, Seal};
+use crate::rescue;
+
+/// Finds the recovery point and checks every part of it.
+pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
+    let stage = context.ui.stage("open");
+    let rescue = if is_rescue_system() { Some(rescue_config()?) } else { None };
+    let (dir, medium) = match (&options.from, &rescue) {
+        (Some(dir), _) => (dir.clone(), None),
+        (None, Some(config)) => {
+            let medium = rescue::find_medium(&context.sys, config).map_err(|error| {
+                Failure::refused(error.to_string()).hint(
+                    "no disk was written to; insert the medium, or name the recovery point with --from DIR",
+                )
+            })?;
+            let dir = config.backup_dir.as_deref().unwrap_or("rear");
+            (medium.dir.join(dir), Some(medium))
+        }
+        (None, None) => {
+            return Err(Failure::refused("no recovery point was named").hint("name it with --from DIR"));
+        }
+    };
+    let seal = Seal::read(&dir)?;
+    if let Some(config) = &rescue
+        && options.from.is_none()
+        && seal.id != config.recovery_point
+    {
+        return Err(Failure::refused(format!(
+            "the medium carries recovery point {}, this rescue system belongs to {}",
+            seal.id, config.recovery_point
+        ))
+        .hint("boot the medium that you want to recover from"));
+    }
+    if let Some(elsewhere) = &seal.elsewhere {
+        return Err(Failure::refused(format!("the backup is not on this medium but at {elsewhere}"))
+            .hint("mount what holds it, read-only, and run rear recover --from DIR"));
+    }
+    let text = seal.read_part(&dir, point::LAYOUT)?;
+    let layout = Layout::from_json(&String::from_utf8_lossy(&text))?;
+    let facts: BootFacts = serde_json::from_slice(&seal.read_part(&dir, point::BOOT)?)?;
+    stage.done(format!(
+        "recovery point {} of {}, made {}",
+        seal.id,
+        seal.hostname,
+        crate::workflow::mkbackup::utc(seal.created)
+    ));
+    verify(context, &seal, &dir)?;
+    Ok(Opened { dir, seal, layout, facts, rescue, medium })
+}
+
+/// Reads manifest and archive from end to end and compares with the seal.
+fn verify(context: &Context, seal: &Seal, dir: &Path) -> Result<()> {
+    let Some(archive) = &seal.archive else {
+        context.ui.say("This recovery point has no archive: the storage alone is recreated.");
+        return Ok(());
+    };
+    let damaged = |error: String| {
+        Failure::refused(format!("the recovery point is not whole: {error}"))
+            .hint("no disk was written to; use another copy of the medium")
+    };
+    let stage = context.ui.stage_of("verify", archive.bytes);
+    let manifest = seal.part(point::MANIFEST)?;
+    let found = point::measure(&dir.join(point::MANIFEST), point::MANIFEST, &context.cancel)
+        .map_err(|failure| damaged(failure.message))?;
+    if found != *manifest {
+        return Err(damaged(format!("{} has another checksum than the sealed one", point::MANIFEST)));
+    }
+    backup::verify(
+        &dir.join(point::ARCHIVE),
+        archive.bytes,
+        &archive.blake3,
+        &context.archive_options(),
+        &stage,
+    )
+    .map_err(|error| damaged(error.to_string()))?;
+    stage.done(format!("{} in {} files: whole", Bytes(archive.bytes), archive.files));
+    Ok(())
+}
+
+/// Every program of the plan must be here before the first step.
+pub fn tools(context: &Context, plan: &Plan) -> Result<()> {
+    let missing: Vec<_> = plan.tools().into_iter().filter(|tool| context.sys.which(tool).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "this rescue system lacks programs that the plan needs: {}",
+        missing.join(", ")
+    ))
+    .hint("no disk was written to; install them on the machine and make the medium again"))
+}

@@ -1,0 +1,138 @@
+#!/bin/bash
+# Runs inside a guest after a good `rear mkbackup`: wrong conditions and interruptions must give a clear error, lose
+# nothing, and leave nothing behind. Prints a line for each check; exits 1 if one failed.
+# Usage: faults.sh PATH-OF-THE-ISO [quick]
+
+iso=$1
+quick=$2
+out=$(dirname "$iso")
+failed=0
+good=$(sha256sum "$iso" | cut -d' ' -f1)
+mounts=$(sort /proc/mounts)
+
+ok() { echo "fault ok: $*"; }
+bad() { echo "fault FAILED: $*"; failed=1; }
+
+# Nothing half-made, no mount, and the medium of before is untouched.
+intact() {
+    local what=$1
+    [ "$(sha256sum "$iso" | cut -d' ' -f1)" = "$good" ] || bad "$what: the previous ISO changed"
+    [ -z "$(find "$out" /var/lib/rear /var/tmp /tmp -xdev \( -name 'rear.*' -type d -o -name '*.partial-*' \) 2>/dev/null)" ] \
+        || bad "$what: temporary files are left: $(find "$out" /var/lib/rear /var/tmp /tmp -xdev -name 'rear.*' -type d)"
+    [ "$(sort /proc/mounts)" = "$mounts" ] || bad "$what: mounts are left"
+    pgrep -x xorriso >/dev/null && bad "$what: xorriso is still running"
+    return 0
+}
+
+# expect NAME CODE WORD COMMAND...: exit code and a word of the message.
+expect() {
+    local name=$1 code=$2 word=$3 text got
+    shift 3
+    text=$("$@" 2>&1 </dev/null)
+    got=$?
+    if [ "$got" != "$code" ]; then
+        bad "$name: exit code $got instead of $code: $text"
+    elif ! grep -qi -- "$word" <<<"$text"; then
+        bad "$name: '$word' is not in the message: $text"
+    else
+        ok "$name"
+    fi
+    intact "$name"
+}
+
+conf() { printf '%s\n' "$@" > /run/fault.conf; }
+
+expect "plan on the running machine" 0 "nothing was changed" rear recover --plan
+expect "recover on the running machine" 3 "rescue system" rear recover
+before=$(find /var/lib/rear -printf '%p %T@ %s\n' | sort)
+expect "checklayout, same" 0 "same" rear checklayout
+swap=$(awk 'NR > 1 { print $1; exit }' /proc/swaps)
+label=$(swaplabel "$swap" | sed -n 's/^LABEL: *//p')
+swaplabel -L changed "$swap"
+expect "checklayout, changed" 1 "changed" rear checklayout
+swaplabel -L "$label" "$swap"
+expect "checklayout, as before again" 0 "same" rear checklayout
+[ "$before" = "$(find /var/lib/rear -printf '%p %T@ %s\n' | sort)" ] || bad "checklayout wrote to /var/lib/rear"
+mv /var/lib/rear/layout /var/lib/rear/layout.away
+expect "checklayout without a saved layout" 3 "no saved layout" rear checklayout
+mv /var/lib/rear/layout.away /var/lib/rear/layout
+
+conf 'KERNEL_FILE=/nonexistent'
+expect "no kernel found" 3 "KERNEL_FILE" rear -C /run/fault.conf mkbackup
+cp -a /etc/fstab /run/fstab
+echo 'UUID=deadbeef-0000-0000-0000-000000000000 /data ext4 defaults 0 2' >> /etc/fstab
+expect "dangling fstab entry" 3 "deadbeef" rear mkbackup
+cp -a /run/fstab /etc/fstab
+mv /usr/bin/xorriso /usr/bin/xorriso.away
+expect "missing tool" 3 "xorriso" rear mkbackup
+mv /usr/bin/xorriso.away /usr/bin/xorriso
+mkdir -p /mnt/small
+mount -t tmpfs -o size=100m tmpfs /mnt/small
+mounts=$(sort /proc/mounts)
+conf 'OUTPUT_URL=file:///mnt/small'
+expect "too little space, seen before work" 3 "free" rear -C /run/fault.conf mkbackup
+umount /mnt/small
+mounts=$(sort /proc/mounts)
+
+# The stage as the log tells it, then the signal.
+interrupt() {
+    local stage=$1 signal=$2 code=$3 pid got waited=0
+    rear mkbackup >/run/fault.out 2>&1 </dev/null &
+    pid=$!
+    until grep -q "begin stage=\"$stage\"" "/var/log/rear/rear-$(hostname).log" 2>/dev/null; do
+        sleep 0.2
+        waited=$((waited + 1))
+        if ! kill -0 $pid 2>/dev/null || [ $waited -gt 3000 ]; then
+            bad "the stage $stage was never reached: $(cat /run/fault.out)"
+            wait $pid
+            return
+        fi
+    done
+    sleep 0.5
+    if [ "$signal" = KILL ]; then
+        expect "a second rear at once" 3 "another rear" rear mkbackup
+    fi
+    kill -"$signal" $pid
+    wait $pid
+    got=$?
+    if [ "$got" = "$code" ]; then ok "SIG$signal in stage $stage"; else
+        bad "SIG$signal in stage $stage: exit code $got instead of $code: $(cat /run/fault.out)"; fi
+}
+
+# A log of before would name stages that this run has not reached.
+reset() { rm -f "/var/log/rear/rear-$(hostname).log"; }
+
+for run in "rescue INT" "archive TERM"; do
+    set -- $run
+    reset
+    interrupt "$1" "$2" 130
+    intact "SIG$2 in stage $1"
+done
+if [ "$quick" != quick ]; then
+    for run in "probe TERM" "check INT" "medium INT" "medium TERM"; do
+        set -- $run
+        reset
+        interrupt "$1" "$2" 130
+        intact "SIG$2 in stage $1"
+    done
+    # More than the least, less than what is needed: the disk runs full in the middle of the work.
+    mount -t tmpfs -o size=640m tmpfs /mnt/small
+    mounts=$(sort /proc/mounts)
+    conf 'OUTPUT_URL=file:///mnt/small'
+    expect "the output filesystem runs full" 4 "space" rear -C /run/fault.conf mkbackup
+    [ -z "$(find /mnt/small -type f)" ] || bad "files are left on the full filesystem: $(find /mnt/small -type f)"
+    umount /mnt/small
+    mounts=$(sort /proc/mounts)
+fi
+reset
+mounts_before_kill=$mounts
+interrupt archive KILL 137
+[ "$(sort /proc/mounts)" = "$mounts_before_kill" ] || bad "SIGKILL: mounts are left"
+# A killed run cannot clean up; the next one does.
+ls -d "$out"/rear.* >/dev/null 2>&1 || bad "SIGKILL left no working directory: the check of the next run proves nothing"
+reset
+interrupt rescue INT 130
+intact "the run after SIGKILL"
+rm -f /run/fault.conf /run/fault.out /run/fstab
+rmdir /mnt/small
+exit $failed
