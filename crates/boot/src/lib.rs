@@ -1,1 +1,28 @@
 //! Makes the recovered system boot on what is there now.
+//!
+//! The principle: what actually booted is kept byte for byte when the recovery point is made ([`capture`]) and
+//! written back ([`restore_boot`]); the distribution's own tool is the fallback for what had to move. Files of
+//! the restored system are changed only where an identifier could not be kept ([`rewrite_identifiers`]), and its
+//! initramfs is made again only where it lacks a driver ([`initramfs_needs_rebuild`]). At the end [`check_chain`]
+//! follows the way from the firmware to `/sbin/init`. This room never decides which disk is written: all raw
+//! writes go through its caller.
+
+mod capture;
+mod chain;
+mod error;
+mod facts;
+mod grubcfg;
+mod identifiers;
+mod initramfs;
+mod nvram;
+mod option;
+mod restore;
+mod rooted;
+
+pub use capture::{capture, check};
+pub use chain::{Link, check_boot_code, check_chain};
+pub use error::{Error, Result};
+pub use facts::{BootFacts, DiskBoot, EfiEntry, EfiFacts, EspFacts, FORMAT, Hex, RawPartition};
+pub use identifiers::rewrite_identifiers;
+pub use initramfs::{initramfs_needs_rebuild, rebuild_initramfs};
+pub use restore::{BootReport, Target, WriteDisk, restore_boot};

@@ -118,7 +118,9 @@ fn command(iso: &Iso<'_>, parts: &Parts, out: &Path) -> Cmd {
             .arg("--grub2-mbr")
             .arg(mbr.to_string_lossy())
             .args(["-b", ELTORITO, "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"])
-            .arg("--grub2-boot-info");
+            .arg("--grub2-boot-info")
+            // Some BIOSes start a disk only if one entry of its first sector is active.
+            .arg("--mbr-force-bootable");
     }
     if let Some(efi) = &parts.efi {
         // One copy of the EFI filesystem behind the ISO: El Torito points to it for a CD, the partition table for a

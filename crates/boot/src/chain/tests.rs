@@ -1,0 +1,181 @@
+//! A restored Debian in miniature.
+
+use super::*;
+use crate::facts::{DiskBoot, FORMAT, Hex};
+use layout::{
+    Bytes, Device, Disk, DiskIdentity, Ext, Filesystem, Firmware, FsKind, GptEntry, Lba, Machine, Mount,
+    Partition, SectorSize,
+};
+
+const UUID: &str = "0f3b1e3c-4a5e-4d2a-9c1b-0e7f5a2d3c4b";
+
+fn layout() -> Layout {
+    let mut layout = Layout::new(Machine {
+        hostname: "web01".into(),
+        firmware: Firmware::Bios,
+        architecture: "x86_64".into(),
+        system: "Debian".into(),
+    });
+    let disk = NodeId("disk:serial:A".into());
+    layout.devices.push(Device {
+        id: disk.clone(),
+        path: "/dev/vda".into(),
+        size: Bytes(1 << 30),
+        sector: SectorSize::B512,
+        kind: Kind::Disk(Disk {
+            identity: DiskIdentity::default(),
+            transport: "virtio".into(),
+            removable: false,
+            read_only: false,
+        }),
+        content: Content::Table(PartitionTable::Gpt {
+            guid: "1".into(),
+            first_lba: Lba(34),
+            last_lba: Lba(2_000_000),
+            entries: 128,
+        }),
+    });
+    let ext: Ext = serde_json::from_value(serde_json::json!({
+        "variant": "ext4", "block_size": 4096, "blocks": 1, "reserved_blocks": 0, "inodes": 1, "inode_size": 256,
+        "feature_compat": 0, "feature_incompat": 0, "feature_ro_compat": 0, "default_mount_options": 0,
+        "mount_options": "", "max_mount_count": -1, "check_interval": 0, "errors": 1, "hash_seed": "",
+        "hash_version": 1, "raid_stride": 0, "raid_stripe_width": 0, "log_groups_per_flex": 4, "journal_size": 0,
+        "checksum_seed": null, "flags": 0, "descriptor_size": 64
+    }))
+    .unwrap();
+    layout.devices.push(Device {
+        id: disk.partition(1),
+        path: "/dev/vda1".into(),
+        size: Bytes(1 << 29),
+        sector: SectorSize::B512,
+        kind: Kind::Partition(Partition {
+            parent: disk.clone(),
+            number: 1,
+            start: Lba(2048),
+            length: Lba(1 << 20),
+            entry: PartitionEntry::Gpt(GptEntry {
+                type_guid: "0FC63DAF-8483-4772-8E79-3D69D8477DE4".into(),
+                guid: "AAAAAAAA-0000-0000-0000-000000000001".into(),
+                name: "root".into(),
+                attributes: 0,
+            }),
+        }),
+        content: Content::Filesystem(Filesystem {
+            uuid: UUID.into(),
+            label: "system".into(),
+            used: None,
+            kind: FsKind::Ext(ext),
+        }),
+    });
+    layout.mounts.push(Mount {
+        device: disk.partition(1),
+        mount_point: "/".into(),
+        root: "/".into(),
+        fs_type: "ext4".into(),
+        options: vec![],
+    });
+    layout
+}
+
+fn facts() -> BootFacts {
+    BootFacts {
+        format: FORMAT,
+        uefi: false,
+        disks: vec![DiskBoot {
+            disk: NodeId("disk:serial:A".into()),
+            loader: Some("GRUB".into()),
+            boot_code: Hex(b"GRUB code".to_vec()),
+            gap_offset: 512,
+            gap: Hex::default(),
+            partitions: vec![],
+        }],
+        efi: None,
+    }
+}
+
+fn system() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    put(
+        "boot/grub/grub.cfg",
+        &format!(
+            "search --no-floppy --fs-uuid --set=root {UUID}\nmenuentry 'Debian' {{\nlinux /boot/vmlinuz-6 \
+             root=UUID={UUID} ro\ninitrd /boot/initrd.img-6\n}}\n"
+        ),
+    );
+    put("boot/vmlinuz-6", "");
+    put("boot/initrd.img-6", "");
+    put("etc/fstab", &format!("UUID={UUID} / ext4 defaults 0 1\ntmpfs /tmp tmpfs defaults 0 0\n"));
+    put("usr/lib/systemd/systemd", "");
+    std::os::unix::fs::symlink("usr/lib", dir.path().join("lib")).unwrap();
+    put("sbin/x", "");
+    std::os::unix::fs::symlink("/lib/systemd/systemd", dir.path().join("sbin/init")).unwrap();
+    dir
+}
+
+fn broken(root: &Path) -> Vec<String> {
+    let links = check_chain(root, &sys::Forbid, &facts(), &layout()).unwrap();
+    links.into_iter().filter(|link| !link.ok).map(|link| format!("{}: {}", link.what, link.detail)).collect()
+}
+
+#[test]
+fn a_whole_chain_holds() {
+    let dir = system();
+    assert_eq!(broken(dir.path()), [""; 0]);
+}
+
+#[test]
+fn each_broken_link_is_named() {
+    let dir = system();
+    std::fs::remove_file(dir.path().join("boot/initrd.img-6")).unwrap();
+    std::fs::remove_file(dir.path().join("usr/lib/systemd/systemd")).unwrap();
+    std::fs::write(
+        dir.path().join("etc/fstab"),
+        "UUID=dead-beef /data ext4 defaults 0 2\nUUID=0000-0000 /usb vfat nofail 0 0\n/dev/cdrom /cd udf noauto\n",
+    )
+    .unwrap();
+    assert_eq!(
+        broken(dir.path()),
+        [
+            "initramfs: /boot/initrd.img-6",
+            "/etc/fstab: UUID=dead-beef for /data is not a device of this machine",
+            "first process: /sbin/init does not lead to a program"
+        ]
+    );
+}
+
+#[test]
+fn devices_are_known_in_all_their_forms() {
+    let layout = layout();
+    for device in [
+        &format!("UUID={UUID}"),
+        &format!("UUID=\"{}\"", UUID.to_uppercase()),
+        &format!("/dev/disk/by-uuid/{UUID}"),
+        "LABEL=system",
+        "PARTUUID=aaaaaaaa-0000-0000-0000-000000000001",
+        "PARTLABEL=root",
+        "/dev/vda1",
+    ] {
+        assert!(known(&layout, device), "{device}");
+    }
+    for device in ["UUID=", "UUID=x", "LABEL=", "PARTLABEL=", "/dev/vdb1", "/dev/mapper/a"] {
+        assert!(!known(&layout, device), "{device}");
+    }
+}
+
+#[test]
+fn boot_code_is_compared_on_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = dir.path().join("disk");
+    std::fs::write(&disk, b"GRUB code and a table").unwrap();
+    let disks = [(NodeId("disk:serial:A".into()), disk.clone())].into();
+    let door = sys::Real::default();
+    assert!(check_boot_code(&door, &facts(), &disks).unwrap()[0].ok);
+    std::fs::write(&disk, b"GRUB cdoe and a table").unwrap();
+    assert!(!check_boot_code(&door, &facts(), &disks).unwrap()[0].ok);
+    assert!(!check_boot_code(&door, &facts(), &BTreeMap::new()).unwrap()[0].ok);
+}

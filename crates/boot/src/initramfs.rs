@@ -1,0 +1,310 @@
+//! Decides whether the restored initramfs can mount the root filesystem on what is there now, and makes a new one where it
+//! cannot. Never removes the old one.
+//!
+//! The rule is simple and careful: every kernel module that drives a device between the root filesystem (and `/usr`) and
+//! the machine's buses now must be in the initramfs or built into the kernel. What is not known is no reason to rebuild.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sys::{Cmd, Sys, SysExt};
+
+use crate::rooted;
+use crate::{Error, Result};
+
+/// Names that distributions give the initramfs of a kernel release, in `/boot`.
+const NAMES: [(&str, &str); 3] = [("initrd.img-", ""), ("initramfs-", ".img"), ("initrd-", "")];
+
+/// Says why the initramfs of one of these kernel releases must be made again; `None` when all of them suffice.
+///
+/// # Errors
+/// When the machine cannot be asked.
+pub fn initramfs_needs_rebuild(sys: &dyn Sys, root: &Path, releases: &[String]) -> Result<Option<String>> {
+    let needed = needed_modules(sys, root)?;
+    if needed.is_empty() {
+        return Ok(None);
+    }
+    for release in releases {
+        let Some(path) = initramfs_of(root, release) else { continue };
+        let inside = match modules_in(sys, root, &path) {
+            Ok(Some(inside)) => inside,
+            Ok(None) => continue,
+            Err(Error::Sys(error @ sys::Error::Cancelled)) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!("{error}; it is kept as it is");
+                continue;
+            }
+        };
+        let modules = root.join("lib/modules").join(release);
+        let text = |name: &str| std::fs::read_to_string(modules.join(name)).unwrap_or_default();
+        let builtin: BTreeSet<String> = text("modules.builtin").lines().map(module_name).collect();
+        // A module that this kernel does not have at all (another kernel drives the hardware by another module) says
+        // nothing about its initramfs.
+        let exists: BTreeSet<String> = text("modules.dep")
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(path, _)| module_name(path))
+            .collect();
+        let missing: Vec<&str> = needed
+            .iter()
+            .filter(|name| !inside.contains(*name) && !builtin.contains(*name) && exists.contains(*name))
+            .map(String::as_str)
+            .collect();
+        if !missing.is_empty() {
+            return Ok(Some(format!(
+                "the initramfs of kernel {release} lacks drivers that this hardware needs: {}",
+                missing.join(", ")
+            )));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes all initramfs again with the restored system's own tool, which runs in it (`/dev`, `/proc` and `/sys` must be
+/// mounted inside). The old ones stay beside the new ones, as `NAME.rear-orig`.
+///
+/// # Errors
+/// [`Error::NoTool`] when the system has none that is known; else what the tool said. The old initramfs is back
+/// in place then.
+pub fn rebuild_initramfs(sys: &dyn Sys, root: &Path) -> Result<()> {
+    let tools: [(&str, &[&str]); 3] = [
+        ("update-initramfs", &["-u", "-k", "all"]),
+        ("dracut", &["--force", "--regenerate-all"]),
+        ("mkinitcpio", &["-P"]),
+    ];
+    let Some((tool, arguments)) =
+        tools.iter().find_map(|(name, arguments)| Some((rooted::program(root, &[name])?, arguments)))
+    else {
+        return Err(Error::NoTool {
+            what: "update-initramfs, dracut or mkinitcpio".into(),
+            hint: "the initramfs lacks drivers for this hardware; make it again by hand before you reboot"
+                .into(),
+        });
+    };
+    let kept = keep_originals(root)?;
+    let result = sys.run(
+        &Cmd::new(tool).args(arguments.iter().copied()).chroot(root).timeout(Duration::from_secs(3 * 3600)),
+    );
+    if let Err(error) = result {
+        for (path, original) in kept {
+            std::fs::copy(&original, &path).map_err(Error::io("put back", &path))?;
+        }
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+fn keep_originals(root: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut kept = Vec::new();
+    let modules = std::fs::read_dir(root.join("lib/modules")).into_iter().flatten().flatten();
+    for release in modules.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+        let Some(path) = initramfs_of(root, &release) else { continue };
+        let mut original = path.clone().into_os_string();
+        original.push(".rear-orig");
+        let original = PathBuf::from(original);
+        std::fs::copy(&path, &original).map_err(Error::io("keep a copy of", &path))?;
+        kept.push((path, original));
+    }
+    Ok(kept)
+}
+
+fn initramfs_of(root: &Path, release: &str) -> Option<PathBuf> {
+    NAMES
+        .iter()
+        .filter_map(|(before, after)| {
+            rooted::resolve(root, Path::new(&format!("/boot/{before}{release}{after}")))
+        })
+        .find(|path| path.is_file())
+}
+
+/// Modules that drive the devices below the restored root filesystem now.
+fn needed_modules(sys: &dyn Sys, root: &Path) -> Result<BTreeSet<String>> {
+    let mut open: Vec<PathBuf> = Vec::new();
+    let root_text = root.to_string_lossy();
+    let usr = root.join("usr");
+    // Fields 3 and 5 are the device's numbers and the mount point (Linux, proc(5)).
+    for line in sys.read_text("/proc/self/mountinfo")?.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        if let (Some(numbers), Some(point)) = (fields.get(2), fields.get(4))
+            && (*point == root_text || Path::new(point) == usr)
+            && let Ok(path) = sys.canonicalize(Path::new(&format!("/sys/dev/block/{numbers}")))
+        {
+            open.push(path);
+        }
+    }
+    let mut needed = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    while let Some(device) = open.pop() {
+        if !seen.insert(device.clone()) {
+            continue;
+        }
+        for slave in sys.list(&device.join("slaves")).unwrap_or_default() {
+            open.extend(sys.canonicalize(&device.join("slaves").join(slave)));
+        }
+        for above in device.ancestors().take_while(|above| above.starts_with("/sys/devices")) {
+            if let Ok(module) = sys.read_link(&above.join("driver/module")) {
+                needed.insert(module_name(&module.to_string_lossy()));
+            }
+        }
+    }
+    Ok(needed)
+}
+
+/// A module's name from its path: without directory and endings, with `_` as the kernel prints it.
+fn module_name(path: &str) -> String {
+    let file = path.trim().rsplit('/').next().unwrap_or_default();
+    file.split(".ko").next().unwrap_or_default().replace('-', "_")
+}
+
+/// Names of all modules in an initramfs; `None` when its compression is none that can be read here.
+fn modules_in(sys: &dyn Sys, root: &Path, path: &Path) -> Result<Option<BTreeSet<String>>> {
+    let bad = |detail: String| Error::Initramfs { path: path.to_owned(), detail };
+    let mut file = std::io::BufReader::new(std::fs::File::open(path).map_err(Error::io("open", path))?);
+    let mut names = BTreeSet::new();
+    // Uncompressed archives (microcode) may come in front; the last part may be compressed.
+    let rest = loop {
+        let mut magic = [0; 6];
+        let got = read_up_to(&mut file, &mut magic).map_err(Error::io("read", path))?;
+        if got < magic.len() {
+            return Ok(Some(names));
+        }
+        if magic.starts_with(b"07070") {
+            walk(&mut (magic.as_slice().chain(&mut file)), &mut names).map_err(bad)?;
+            // Zeros fill the archive up to a block; the next part begins behind them.
+            match skip_zeros(&mut file).map_err(Error::io("read", path))? {
+                true => continue,
+                false => return Ok(Some(names)),
+            }
+        }
+        break magic;
+    };
+    if rest.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let mut plain = zstd::stream::read::Decoder::new(rest.as_slice().chain(file))
+            .map_err(|error| bad(error.to_string()))?;
+        walk(&mut plain, &mut names).map_err(bad)?;
+        return Ok(Some(names));
+    }
+    // Other compressions: the restored system's own lister knows them all.
+    let Some(lister) = rooted::program(root, &["lsinitramfs", "lsinitrd", "lsinitcpio"]) else {
+        return Ok(None);
+    };
+    let inside = Path::new("/").join(path.strip_prefix(root).unwrap_or(path));
+    let output = sys.run(&Cmd::new(lister).arg(inside.to_string_lossy()).chroot(root))?;
+    names.extend(output.text().split_whitespace().filter(|word| word.contains(".ko")).map(module_name));
+    Ok(Some(names))
+}
+
+fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut got = 0;
+    while got < buffer.len() {
+        match from.read(&mut buffer[got..])? {
+            0 => break,
+            more => got += more,
+        }
+    }
+    Ok(got)
+}
+
+/// Skips zeros; whether anything follows.
+fn skip_zeros(from: &mut impl std::io::BufRead) -> std::io::Result<bool> {
+    loop {
+        let buffer = from.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+        let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
+        let more = zeros < buffer.len();
+        from.consume(zeros);
+        if more {
+            return Ok(true);
+        }
+    }
+}
+
+/// Walks one newc archive up to its trailer (Linux, `Documentation/driver-api/early-userspace/buffer-format.rst`) and collects
+/// the modules in it.
+fn walk(from: &mut impl Read, names: &mut BTreeSet<String>) -> Result<(), String> {
+    loop {
+        let mut header = [0; 110];
+        from.read_exact(&mut header).map_err(|error| error.to_string())?;
+        if !header.starts_with(b"07070") {
+            return Err("a cpio header is broken".into());
+        }
+        let number = |field: usize| -> Result<u64, String> {
+            let digits = std::str::from_utf8(&header[6 + field * 8..14 + field * 8]).unwrap_or_default();
+            u64::from_str_radix(digits, 16).map_err(|_| "a cpio header is broken".to_owned())
+        };
+        let (size, name_size) = (number(6)?, number(11)?);
+        if name_size > 4096 {
+            return Err("a name in the cpio archive is too long".into());
+        }
+        // Header and name together, and the content, are padded to 4 bytes.
+        let padded_name = (110 + name_size).next_multiple_of(4) - 110;
+        let mut name = vec![0; usize::try_from(padded_name).unwrap_or(0)];
+        from.read_exact(&mut name).map_err(|error| error.to_string())?;
+        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        let name = String::from_utf8_lossy(&name[..end]);
+        if name == "TRAILER!!!" {
+            return Ok(());
+        }
+        if name.ends_with(".ko") || name.contains(".ko.") {
+            names.insert(module_name(&name));
+        }
+        let content = size.next_multiple_of(4);
+        let copied = std::io::copy(&mut from.by_ref().take(content), &mut std::io::sink())
+            .map_err(|error| error.to_string())?;
+        if copied < content {
+            return Err("the cpio archive is cut off".into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, content: &[u8]) -> Vec<u8> {
+        let mut out = b"070701".to_vec();
+        for field in [0, 0o100_644, 0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0] {
+            out.extend(format!("{field:08x}").into_bytes());
+        }
+        out.extend(name.as_bytes());
+        out.push(0);
+        out.resize(out.len().next_multiple_of(4), 0);
+        out.extend(content);
+        out.resize(out.len().next_multiple_of(4), 0);
+        out
+    }
+
+    #[test]
+    fn modules_behind_microcode_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("initrd");
+        let mut early = [member("kernel/x86/microcode/a.bin", b"abc"), member("TRAILER!!!", b"")].concat();
+        early.resize(early.len().next_multiple_of(512), 0);
+        let main = [
+            member("usr/lib/modules/6.1/kernel/drivers/block/virtio-blk.ko", b"12345"),
+            member("usr/lib/modules/6.1/kernel/drivers/ata/ahci.ko.xz", b""),
+            member("TRAILER!!!", b""),
+        ]
+        .concat();
+        let packed = zstd::encode_all(main.as_slice(), 1).unwrap();
+        for rest in [main.clone(), packed] {
+            std::fs::write(&path, [early.clone(), rest].concat()).unwrap();
+            let names = modules_in(&sys::Forbid, dir.path(), &path).unwrap().unwrap();
+            assert_eq!(names.into_iter().collect::<Vec<_>>(), ["ahci", "virtio_blk"]);
+        }
+        std::fs::write(&path, &main[..200]).unwrap();
+        assert!(matches!(modules_in(&sys::Forbid, dir.path(), &path), Err(Error::Initramfs { .. })));
+        std::fs::write(&path, b"\x1f\x8b\x08 gzip").unwrap();
+        assert_eq!(modules_in(&sys::Forbid, dir.path(), &path).unwrap(), None);
+    }
+
+    #[test]
+    fn names_are_as_the_kernel_prints_them() {
+        assert_eq!(module_name("kernel/drivers/scsi/virtio-scsi.ko.zst"), "virtio_scsi");
+        assert_eq!(module_name("../../../../module/sd_mod"), "sd_mod");
+    }
+}
