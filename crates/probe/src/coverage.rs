@@ -198,15 +198,6 @@ impl Work<'_> {
                 let device = mounts::node_of(self.sys, self.layout, mount)?;
                 self.row(point, device, kind, excluded("read-only medium or image"));
             }
-            Class::Local if on_loop => {
-                self.row(
-                    point,
-                    None,
-                    kind,
-                    excluded("lies in a file (loop device), which is kept as a file"),
-                );
-            }
-            Class::Local => self.local(mount, hidden)?,
         }
         Ok(())
     }
@@ -264,10 +255,13 @@ impl Work<'_> {
             (true, _) => unsupported(format!(
                 "another filesystem is mounted over it at {point}, so its files cannot be read; unmount one of them"
             )),
-            (false, None) => unsupported(format!(
-                "{} lies on '{}', which is no disk or partition that this version knows",
+            (false, None) if mount.source.starts_with('/') => unsupported(format!(
+                "{} lies on {}, which is no disk or partition that is known here",
                 mount.fs_type, mount.source
             )),
+            (false, None) => {
+                unsupported(format!("{} ('{}') cannot be made again", mount.fs_type, mount.source))
+            }
             (false, Some(device)) => match problem(self.layout, mount, device) {
                 Some(why) => unsupported(why),
                 None => Decision::Captured,

@@ -1,0 +1,229 @@
+//! What a backup holds, leaves out and refuses, on machines made of files.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Fake, tool};
+use probe::{Coverage, Decision, Rules};
+
+const MIB: u64 = 1 << 20;
+const DOS: &str = "label: dos\nlabel-id: 0x12345678\n1 : start=2048, size=32768, type=83\n\
+    2 : start=40960, size=16384, type=82\n3 : start=60000, size=32768, type=7\n";
+
+/// `/` on vda1, swap on vda2, something in vda3 that `third` decides.
+fn machine(third: impl FnOnce(&str)) -> Fake {
+    let mut fake = Fake::new();
+    let (_, images) = fake.table("vda", 64 * MIB, DOS);
+    tool(
+        "mke2fs",
+        &["-q", "-t", "ext4", "-U", "6a0e4b5a-0000-4000-8000-000000000001", images[&1].to_str().unwrap()],
+    );
+    tool("mkswap", &["-q", "-L", "swap", images[&2].to_str().unwrap()]);
+    third(images[&3].to_str().unwrap());
+    fake.mounts(&[(1, "/", "ext4")]);
+    fake.put("/proc/swaps", "Filename Type Size Used Priority\n/dev/vda2 partition 8188 0 -2\n/swapfile file 4 0 -3\n/dev/zram0 partition 100 0 5\n");
+    fake
+}
+
+fn cover(fake: &Fake, rules: &Rules<'_>) -> Coverage {
+    probe::coverage(fake, &probe::machine(fake).unwrap(), rules).unwrap()
+}
+
+fn refused(coverage: &Coverage) -> Vec<String> {
+    let why = |row: &probe::CoverageRow| match &row.decision {
+        Decision::Unsupported { why } => why.clone(),
+        other => panic!("{other:?}"),
+    };
+    coverage.unsupported().map(why).collect()
+}
+
+fn ntfs(image: &str) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().write(true).open(image).unwrap();
+    file.write_all_at(b"\xEB\x52\x90NTFS    ", 0).unwrap();
+}
+
+#[test]
+fn what_is_used_is_captured_and_a_second_disk_stays() {
+    let mut fake = machine(|_| {});
+    let image = fake.image("second", 16 * MIB);
+    tool("mkfs.vfat", &[image.to_str().unwrap()]);
+    fake.disk("vdb", &image, 512);
+    let rules = Rules { autoexclude_disks: true, ..Rules::default() };
+    let layout = probe::machine(&fake).unwrap();
+    let coverage = probe::coverage(&fake, &layout, &rules).unwrap();
+    assert_eq!(refused(&coverage), [""; 0]);
+    assert_eq!(coverage.mounts, ["/"]);
+    assert_eq!(coverage.recreate, [layout.device_by_path("/dev/vda").unwrap().id.clone()]);
+    insta::assert_snapshot!(coverage.table(), @r"
+    WHAT                  TYPE                          USED  FILES  DECISION
+    /                     ext4                      32.0 MiB    100  captured
+    /dev/vda2             swap                       7.9 MiB         captured
+    /swapfile             swap file                  4.0 KiB         captured
+    /dev/zram0            swap                     100.0 KiB         excluded: compressed memory, made anew at every boot
+    /dev/vdb              disk                                       excluded: nothing of it is in the backup: left untouched
+    1 pseudo filesystems  proc, sysfs, tmpfs, ...                    excluded: made anew at every boot
+    ");
+    let reduced = probe::reduce(&layout, &coverage);
+    assert_eq!(reduced.check(), []);
+    assert_eq!((reduced.devices.len(), reduced.mounts.len()), (4, 1));
+    assert!(
+        layout
+            .device_by_path("/dev/vda2")
+            .is_some_and(|device| matches!(&device.content, layout::Content::Swap(swap) if swap.active))
+    );
+    assert_eq!(layout.device_by_path("/dev/vda1").unwrap().filesystem().unwrap().used.unwrap().0, 32 << 20);
+    let sources = probe::sources(&fake, &layout).unwrap();
+    assert_eq!(sources.into_iter().collect::<Vec<_>>(), coverage.recreate);
+}
+
+#[test]
+fn what_would_be_lost_needs_a_yes() {
+    let fake = machine(ntfs);
+    let text = "/dev/vda3 (ntfs) is not mounted: its content would be lost when /dev/vda is recreated";
+    assert_eq!(refused(&cover(&fake, &Rules::default())), [text]);
+    let waive = ["/dev/vda3".to_owned()];
+    assert_eq!(refused(&cover(&fake, &Rules { waive: &waive, ..Rules::default() })), [""; 0]);
+    let data = machine(|image| std::fs::write(image, "x").unwrap());
+    let refusal = refused(&cover(&data, &Rules::default()));
+    assert!(
+        refusal[0].starts_with("/dev/vda3 (data without a known signature) cannot be backed up"),
+        "{refusal:?}"
+    );
+}
+
+#[test]
+fn a_path_left_out_by_default_is_no_yes_but_a_named_mount_point_is() {
+    let fake = machine(|image| {
+        tool("mkfs.vfat", &[image]);
+    });
+    fake.mounts(&[(1, "/", "ext4"), (3, "/mnt/data", "vfat")]);
+    let captured = cover(&fake, &Rules::default());
+    assert_eq!(captured.mounts, ["/", "/mnt/data"]);
+    let auto = ["/mnt".to_owned()];
+    let rules = Rules { autoexclude_path: &auto, ..Rules::default() };
+    let refusal = refused(&cover(&fake, &rules));
+    assert!(refusal[0].contains("left out by AUTOEXCLUDE_PATH"), "{refusal:?}");
+    let waive = ["/mnt/data".to_owned()];
+    assert_eq!(refused(&cover(&fake, &Rules { waive: &waive, ..rules })), [""; 0]);
+    let named = ["fs:/mnt/data/".to_owned()];
+    let rules = Rules { exclude_mounts: &named, ..rules };
+    let coverage = cover(&fake, &rules);
+    assert_eq!(refused(&coverage), [""; 0]);
+    assert_eq!(coverage.mounts, ["/"]);
+    let disk = ["disk:/dev/vda".to_owned()];
+    let coverage = cover(&fake, &Rules { exclude_components: &disk, ..rules });
+    assert_eq!((coverage.mounts.len(), coverage.recreate.len()), (0, 0));
+}
+
+#[test]
+fn every_kind_of_mount_gets_its_decision() {
+    let fake = machine(|_| {});
+    let mounts = "\
+20 1 254:17 / / rw - ext4 /dev/vda1 rw\n\
+21 20 0:5 / /proc rw - proc proc rw\n\
+22 20 254:17 /srv/x /var/x rw - ext4 /dev/vda1 rw\n\
+23 20 254:17 / /again rw - ext4 /dev/vda1 rw\n\
+24 20 0:50 / /net rw - nfs4 server:/x rw\n\
+25 20 0:51 / /btr /btr - broken\n";
+    fake.put("/proc/self/mountinfo", mounts);
+    assert!(probe::machine(&fake).is_err());
+    let mounts = mounts.replace(
+        "25 20 0:51 / /btr /btr - broken\n",
+        "\
+26 20 0:52 / /tank rw - zfs tank rw\n\
+27 20 7:1 / /snap/core ro - squashfs /dev/loop1 ro\n\
+28 20 7:2 / /img rw - ext4 /dev/loop2 rw\n\
+29 20 253:0 / /data rw - xfs /dev/mapper/vg-data rw\n\
+30 20 0:53 / /home/u/gvfs rw - fuse.gvfsd-fuse gvfs rw\n\
+31 20 0:54 / /union rw - fuse.mergerfs a:b rw\n\
+32 20 11:0 / /media/cd ro - iso9660 /dev/sr0 ro\n\
+33 20 254:19 / /over rw - xfs /dev/vda3 rw\n",
+    );
+    fake.put("/proc/self/mountinfo", &mounts);
+    insta::assert_snapshot!(cover(&fake, &Rules::default()).table(), @r"
+    WHAT                  TYPE                          USED  FILES  DECISION
+    /                     ext4                      32.0 MiB    100  captured
+    /var/x                ext4                                       excluded: second view (bind mount) of /dev/vda1, which is mounted at /
+    /again                ext4                                       excluded: second mount of /dev/vda1, which is mounted at /
+    /net                  nfs4                                       excluded: network filesystem: restored from its server
+    /tank                 zfs                       32.0 MiB    500  UNSUPPORTED: zfs ('tank') cannot be made again
+    /img                  ext4                                       excluded: lies in a file (loop device), which is kept as a file
+    /data                 xfs                       32.0 MiB    500  UNSUPPORTED: xfs lies on /dev/mapper/vg-data, which is no disk or partition that is known here
+    /union                fuse.mergerfs                              excluded: presented by a program (FUSE), which keeps its files elsewhere
+    /media/cd             iso9660                                    excluded: read-only medium or image
+    /over                 xfs                       32.0 MiB    500  UNSUPPORTED: xfs is mounted from /dev/vda3, but no known filesystem was found there
+    /dev/vda2             swap                       7.9 MiB         captured
+    /swapfile             swap file                  4.0 KiB         captured
+    /dev/zram0            swap                     100.0 KiB         excluded: compressed memory, made anew at every boot
+    3 pseudo filesystems  proc, sysfs, tmpfs, ...                    excluded: made anew at every boot
+    ");
+}
+
+#[test]
+fn dangling_entries_of_fstab_are_found() {
+    let fake = machine(|_| {});
+    let layout = probe::machine(&fake).unwrap();
+    fake.put(
+        "/etc/fstab",
+        "# comment\n\
+        UUID=6A0E4B5A-0000-4000-8000-000000000001 / ext4 errors=remount-ro 0 1\n\
+        PARTUUID=12345678-01 /a ext4 defaults 0 1\n\
+        LABEL=swap none swap sw 0 0\n\
+        /dev/vda2 none swap sw 0 0\n\
+        /dev/sr0 /media/cdrom udf,iso9660 user,noauto 0 0\n\
+        server:/x /net nfs defaults 0 0\n\
+        tmpfs /tmp tmpfs defaults 0 0\n\
+        UUID=gone /opt ext4 nofail 0 2\n\
+        /srv/a /b none bind 0 0\n\
+        UUID=gone /data ext4 defaults 0 2\n\
+        /dev/disk/by-label/old\\134x20disk none swap sw 0 0\n\
+        /dev/sdz1 /z xfs defaults\n",
+    );
+    let problems = probe::fstab_problems(&fake, &layout).unwrap();
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+    assert!(problems[0].contains("mount point /data names UUID=gone"));
+    assert!(problems[1].contains("swap names /dev/disk/by-label/old"));
+    assert!(problems[2].contains("/dev/sdz1"));
+}
+
+#[test]
+fn what_lies_on_stacked_devices_is_linked_and_refused_by_name() {
+    let cases = [
+        (
+            "vg-data",
+            "LVM-abcdefghijklmnopqrstuvwxyz012345ABCDEFGHIJKLMNOPQRSTUVWXYZ012345",
+            "an LVM logical volume",
+        ),
+        ("crypt", "CRYPT-LUKS2-0123456789abcdef0123456789abcdef-crypt", "an encrypted volume (LUKS)"),
+        ("odd", "", "a device-mapper volume"),
+    ];
+    for (name, uuid, what) in cases {
+        let mut fake = machine(|image| {
+            use std::os::unix::fs::FileExt;
+            let file = std::fs::OpenOptions::new().write(true).open(image).unwrap();
+            file.write_all_at(b"LUKS\xBA\xBE\x00\x02", 0).unwrap();
+        });
+        let below = std::fs::canonicalize(fake.path(std::path::Path::new("/sys/class/block/vda3"))).unwrap();
+        let below = below.to_string_lossy();
+        let below = &below[below.find("/sys/devices").unwrap()..];
+        let image = fake.image("lv", 8 * MIB);
+        tool("mke2fs", &["-q", "-t", "ext4", image.to_str().unwrap()]);
+        fake.mapped(name, uuid, &image, below);
+        fake.put(
+            "/proc/self/mountinfo",
+            "20 1 254:17 / / rw - ext4 /dev/vda1 rw\n21 20 253:0 / /data rw - ext4 /dev/mapper/x rw\n",
+        );
+        let layout = probe::machine(&fake).unwrap();
+        let volume = layout.mounted_at("/data").unwrap();
+        assert_eq!(layout.disks_below(&volume.id)[0].path, "/dev/vda");
+        assert!(layout.tree().contains("└─ /dev/dm-0"), "{}", layout.tree());
+        let refusal = refused(&probe::coverage(&fake, &layout, &Rules::default()).unwrap());
+        assert_eq!(refusal, [format!("/dev/dm-0 is {what}, which cannot be made again so far")]);
+        // A mount that lies on nothing but the volume makes its disk a source.
+        fake.put("/proc/self/mountinfo", "21 20 253:0 / /data rw - ext4 /dev/mapper/x rw\n");
+        fake.put("/proc/swaps", "");
+        let disk = layout.device_by_path("/dev/vda").unwrap();
+        assert!(probe::sources(&fake, &layout).unwrap().contains(&disk.id));
+    }
+}
