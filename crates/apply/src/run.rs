@@ -345,10 +345,12 @@ fn cmd(command: &Command) -> Cmd {
     }
 }
 
-/// Whether a program refused its options. mkfs.xfs then ends with the last lines of its usage text.
+/// Whether a program refused its options. Only the end of a long usage text is in the error: these are the last
+/// lines of mkfs.xfs and of mkfs.vfat.
 fn is_usage(error: &sys::Error) -> bool {
+    let last_words = ["Usage:", "<num> is xxx (bytes)", "this help message"];
     matches!(error, sys::Error::Failed { code: Some(1), stderr, .. }
-        if stderr.contains("Usage:") || stderr.contains("<num> is xxx (bytes)"))
+        if last_words.iter().any(|words| stderr.contains(words)))
 }
 
 /// Zeroes the first and the last MiB of a range.

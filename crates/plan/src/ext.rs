@@ -73,6 +73,7 @@ const RO_COMPAT: [(u32, Rule); 17] = [
 ];
 
 const HAS_JOURNAL: u32 = 0x4;
+const FAST_COMMIT: u32 = 0x400;
 const INCOMPAT_64BIT: u32 = 0x80;
 const FLEX_BG: u32 = 0x200;
 const CSUM_SEED: u32 = 0x2000;
@@ -122,9 +123,8 @@ pub(crate) fn refuse(fs: &Filesystem, ext: &Ext) -> Option<String> {
     if journal && ext.journal_size == 0 {
         return Some("its journal lies on another device, which cannot be made again yet".into());
     }
-    // mke2fs takes the size in MiB, and every journal that it made has a whole number of them.
-    if !ext.journal_size.is_multiple_of(1 << 20) {
-        return Some(format!("its journal has {} bytes, mke2fs makes whole MiB only", ext.journal_size));
+    if journal && journal_mebibytes(ext).is_none() {
+        return Some(format!("its journal has {} bytes, which mke2fs does not make", ext.journal_size));
     }
     let unknown =
         ext.default_mount_options & !(MOUNT_OPTIONS.iter().map(|(bit, _)| bit).sum::<u32>() | JOURNAL_MODE);
@@ -152,6 +152,17 @@ pub(crate) fn size(ext: &Ext) -> Bytes {
     Bytes(ext.blocks.saturating_mul(u64::from(ext.block_size)))
 }
 
+/// The journal's size as `mke2fs -J size=` takes it. With fast commits, mke2fs adds a 64th for those.
+fn journal_mebibytes(ext: &Ext) -> Option<u64> {
+    let size = if ext.feature_compat & FAST_COMMIT != 0 {
+        let size = ext.journal_size / 65 * 64;
+        (size + size / 64 == ext.journal_size).then_some(size)?
+    } else {
+        ext.journal_size
+    };
+    size.is_multiple_of(1 << 20).then_some(size >> 20)
+}
+
 fn hash(version: u8) -> Option<&'static str> {
     match version {
         0 => Some("legacy"),
@@ -169,8 +180,16 @@ pub(crate) fn commands(fs: &Filesystem, ext: &Ext, device: &str) -> Vec<Command>
     let first = seed.and_then(|seed| crc32c::uuid_with_seed(&fs.uuid, seed));
     let mut commands = vec![mke2fs(fs, ext, first.as_deref().unwrap_or(&fs.uuid), device)];
     commands.push(tune2fs(fs, ext, first.is_some(), device));
-    if let Some(word) = signedness(ext.flags) {
-        let request = format!("set_super_value flags {word}");
+    let mut values = Vec::new();
+    if ext.mount_options.contains(',') {
+        // tune2fs would take what follows the comma for another extended option.
+        values.push(format!("mount_opts {}", ext.mount_options));
+    }
+    if let Some(flags) = signedness(ext.flags) {
+        values.push(format!("flags {flags}"));
+    }
+    for value in values {
+        let request = format!("set_super_value {value}");
         commands.push(Command::new("debugfs", ["-w", "-R", &request, device]));
     }
     commands
@@ -215,8 +234,10 @@ fn mke2fs(fs: &Filesystem, ext: &Ext, uuid: &str, device: &str) -> Command {
     if ext.feature_incompat & FLEX_BG != 0 {
         option("-G", (1_u64 << ext.log_groups_per_flex.min(31)).to_string());
     }
-    if ext.feature_compat & HAS_JOURNAL != 0 {
-        option("-J", format!("size={}", ext.journal_size >> 20));
+    if ext.feature_compat & HAS_JOURNAL != 0
+        && let Some(size) = journal_mebibytes(ext)
+    {
+        option("-J", format!("size={size}"));
     }
     option("-U", uuid.to_owned());
     if !fs.label.is_empty() {
@@ -259,12 +280,13 @@ fn tune2fs(fs: &Filesystem, ext: &Ext, new_uuid: bool, device: &str) -> Command 
         .into(),
     );
     option("-o", words.join(","));
-    if let Some(name) = hash(ext.hash_version) {
-        option("-E", format!("hash_alg={name}"));
+    // One -E only: a second one would replace the first.
+    let mut extended: Vec<String> =
+        hash(ext.hash_version).map(|name| format!("hash_alg={name}")).into_iter().collect();
+    if !ext.mount_options.is_empty() && !ext.mount_options.contains(',') {
+        extended.push(format!("mount_opts={}", ext.mount_options));
     }
-    if !ext.mount_options.is_empty() {
-        option("-E", format!("mount_opts={}", ext.mount_options));
-    }
+    option("-E", extended.join(","));
     if new_uuid {
         option("-U", fs.uuid.clone());
     }

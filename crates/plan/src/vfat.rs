@@ -44,6 +44,12 @@ pub(crate) fn size(vfat: &Vfat) -> Bytes {
 
 /// The commands that make it on this device.
 pub(crate) fn commands(fs: &Filesystem, vfat: &Vfat, device: &str) -> Vec<Command> {
+    // `-g` and `--mbr` came with dosfstools 4.2.
+    let older = vec![command(fs, vfat, device, true)];
+    vec![Command { older, ..command(fs, vfat, device, false) }]
+}
+
+fn command(fs: &Filesystem, vfat: &Vfat, device: &str, old: bool) -> Command {
     let mut args: Vec<String> = Vec::new();
     let mut option = |name: &str, value: String| args.extend([name.to_owned(), value]);
     option("-F", vfat.bits.to_string());
@@ -57,19 +63,28 @@ pub(crate) fn commands(fs: &Filesystem, vfat: &Vfat, device: &str) -> Vec<Comman
     option("-h", vfat.hidden_sectors.to_string());
     option("-M", format!("0x{:02x}", vfat.media));
     option("-D", format!("0x{:02x}", vfat.drive_number));
-    if let Some(id) = volume_id(&fs.uuid) {
-        option("-i", id);
-    }
+    // Without an id, mkfs.vfat would make one up.
+    option("-i", volume_id(&fs.uuid).unwrap_or_else(|| "00000000".into()));
     if !fs.label.is_empty() {
         option("-n", fs.label.clone());
     }
-    // mkfs.vfat rounds the size down to whole tracks of 32 or 63 sectors. A size that is no such multiple was
-    // made by another program: then without its alignment.
-    if !vfat.sectors.is_multiple_of(32) && !vfat.sectors.is_multiple_of(63) {
-        args.push("-a".into());
+    // mkfs.vfat rounds the size down to whole tracks of the geometry that it sees or makes up (32 sectors each up
+    // to 256 MiB, else 63). Nothing uses the geometry itself today, so one is given that leaves the size alone.
+    // A size that fits neither was made by another program: then without any alignment.
+    let track = match vfat.sectors {
+        sectors if sectors.is_multiple_of(63) => Some(("255/63", sectors > 524_288)),
+        sectors if sectors.is_multiple_of(32) => Some(("64/32", sectors <= 524_288)),
+        _ => None,
+    };
+    match track {
+        Some((geometry, _)) if !old => args.extend(["-g".into(), geometry.into()]),
+        Some((_, true)) => {}
+        _ => args.push("-a".into()),
     }
-    // A fake partition table in the boot sector (its default on whole disks) would hide the filesystem.
-    args.push("--mbr=n".into());
+    if !old {
+        // A fake partition table in the boot sector (the default on whole disks) would hide the filesystem.
+        args.push("--mbr=n".into());
+    }
     args.push(device.to_owned());
     let size = size(vfat).get();
     // The size is counted in KiB. A size with half of one is that of the device, rounded by the same rule as
@@ -77,5 +92,5 @@ pub(crate) fn commands(fs: &Filesystem, vfat: &Vfat, device: &str) -> Vec<Comman
     if size.is_multiple_of(1024) {
         args.push((size / 1024).to_string());
     }
-    vec![Command::new("mkfs.vfat", args)]
+    Command::new("mkfs.vfat", args)
 }

@@ -80,7 +80,15 @@ pub(crate) fn commands(fs: &Filesystem, xfs: &Xfs, device: &str) -> Vec<Command>
         }
     }
     let older = list.split_off(1.min(list.len()));
-    list.into_iter().map(|newest| Command { older: older.clone(), ..newest }).collect()
+    let mut commands: Vec<Command> =
+        list.into_iter().map(|newest| Command { older: older.clone(), ..newest }).collect();
+    if xfs.feature_incompat & META_UUID != 0 {
+        // The UUID was changed in the filesystem's life, so its metadata carries another one. Which, nobody sees:
+        // the same way is gone again.
+        let request = format!("uuid {}", fs.uuid);
+        commands.push(Command::new("xfs_db", ["-x", "-c", &request, device]));
+    }
+    commands
 }
 
 /// `age`: 0 for the newest tool, 1 before 6.10, 2 before 5.19, 3 before 5.10.
@@ -104,7 +112,8 @@ fn command(fs: &Filesystem, xfs: &Xfs, device: &str, age: u8) -> Command {
             meta.push(word("inobtcount", ro(INOBTCOUNT)));
         }
     }
-    if !fs.uuid.is_empty() {
+    // With a metadata UUID of its own, the visible one is set afterwards.
+    if !fs.uuid.is_empty() && !inc(META_UUID) {
         meta.push(format!("uuid={}", fs.uuid));
     }
 

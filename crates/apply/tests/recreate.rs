@@ -1,0 +1,173 @@
+//! Layouts made by hand with the real tools, on sparse files, come back exactly; an interrupted recovery continues
+//! to the same end; what is not a target stays as it is.
+
+#![allow(clippy::unwrap_used)]
+
+mod machine;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use apply::{Applied, Error, Journal, Silent};
+use layout::{Layout, diff};
+use machine::Machine;
+use plan::{Choices, Plan};
+use sys::Cancel;
+
+const MIB: u64 = 1 << 20;
+
+fn unattended() -> Choices {
+    Choices { unattended: true, ..Choices::default() }
+}
+
+fn make_plan(saved: &Layout, present: &Layout) -> Plan {
+    let fit = plan::fit(saved, present, &BTreeMap::new(), &unattended()).unwrap();
+    plan::plan(saved, present, fit, "point-1", "/mnt/local").unwrap()
+}
+
+fn recover(machine: &Arc<Machine>, plan: &Plan, journal: &mut Journal) -> Result<Applied, Error> {
+    let present = machine.layout();
+    let targets = apply::targets(plan, &present, &BTreeMap::new())?;
+    apply::run_with(&**machine, machine.clone(), plan, targets, journal, &Silent, &Cancel::default())
+}
+
+/// Differences after a recovery, mounts and space in use apart.
+fn changes(saved: &Layout, now: &Layout) -> Vec<String> {
+    let (mut saved, mut now) = (saved.clone(), now.clone());
+    saved.mounts.clear();
+    now.mounts.clear();
+    diff(&saved, &now).iter().map(ToString::to_string).collect()
+}
+
+/// Saves the machine, throws its disks away, recovers on blank ones of these sizes and gives the differences.
+fn round_trip(original: &Machine, disks: &[(&str, &str, u64)]) -> Vec<String> {
+    let saved = original.layout();
+    plan::recoverable(&saved).unwrap();
+    let blank = Arc::new(Machine::new());
+    for (name, serial, size) in disks {
+        blank.disk(name, serial, *size);
+    }
+    let plan = make_plan(&saved, &blank.layout());
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&dir.path().join("journal.json"), &plan).unwrap();
+    let applied = recover(&blank, &plan, &mut journal).unwrap();
+    assert!(applied.devices.len() > disks.len());
+    blank.unmount_all();
+    changes(&saved, &blank.layout())
+}
+
+/// GPT with everything that its entries can hold, and one filesystem of each kind.
+fn gpt_machine() -> Machine {
+    let machine = Machine::new();
+    machine.disk("vda", "S1", 700 * MIB);
+    let script = "label: gpt\nlabel-id: 6A0E4B5A-0000-4000-8000-000000000001\nfirst-lba: 34\n\
+        1 : start=34, size=2014, type=21686148-6449-6E6F-744E-656564454649, attrs=\"LegacyBIOSBootable\"\n\
+        2 : start=2048, size=131072, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, name=\"EFI \\xc3\\xa4\\x22\\x5c,;\"\n\
+        7 : start=200000, size=204801, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, attrs=\"RequiredPartition GUID:48,63\"\n\
+        5 : start=500000, size=700000, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, name=\" root \"\n\
+        6 : start=1200000, size=20000, type=0657FD6D-A4AB-43C4-84E5-0933C84B4F4F\n\
+        9 : start=1300000, size=4096, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, name=\"empty\"\n";
+    machine.tool("sfdisk", &["-q", "/dev/vda"], script);
+    machine.tool("mkfs.vfat", &["-F", "32", "-n", "MY ESP", "/dev/vda2"], "");
+    machine.tool("mke2fs", &["-q", "-F", "-t", "ext4", "-L", "boot disk", "/dev/vda7"], "");
+    machine.sh("mkfs.xfs -q -f -L root /dev/vda5");
+    machine.tool("mkswap", &["-q", "-L", "swap 1", "/dev/vda6"], "");
+    machine.mounted("/dev/vda5", "/", "xfs");
+    machine.mounted("/dev/vda7", "/boot", "ext4");
+    machine.mounted("/dev/vda2", "/boot/efi", "vfat");
+    machine
+}
+
+#[test]
+fn gpt_comes_back_exactly() {
+    let machine = gpt_machine();
+    assert_eq!(round_trip(&machine, &[("vda", "S1", 700 * MIB)]), [""; 0]);
+}
+
+#[test]
+fn a_larger_disk_has_its_table_at_its_own_end() {
+    let machine = gpt_machine();
+    let changes = round_trip(&machine, &[("vda", "S1", 800 * MIB)]);
+    assert_eq!(
+        changes,
+        [
+            "/dev/vda (disk:serial:S1) has content.table.gpt.last_lba 1638366 instead of 1433566",
+            "/dev/vda (disk:serial:S1) has size 838860800 instead of 734003200",
+        ]
+    );
+}
+
+#[test]
+fn mbr_with_gaps_and_logical_partitions_comes_back_exactly() {
+    for script in [
+        // Gaps, numbers out of order, an active logical partition, tight starts.
+        "label: dos\nlabel-id: 0xdeadbeef\n\
+         3 : start=63, size=40000, type=83, bootable\n1 : start=60000, size=300000, type=5\n\
+         5 : start=60063, size=100001, type=83\n6 : start=200000, size=20000, type=82\n7 : start=225001, size=2000, type=c\n",
+        // Logical partitions not in the order of their numbers, another type of extended partition.
+        "label: dos\nlabel-id: 0x00000001\n\
+         1 : start=2048, size=40000, type=83\n4 : start=60000, size=300000, type=f\n\
+         5 : start=200000, size=100001, type=83\n6 : start=60001, size=20000, type=82\n",
+        // No signature at all.
+        "label: dos\nlabel-id: 0x0\n2 : start=2048, size=40000, type=83, bootable\n",
+    ] {
+        let machine = Machine::new();
+        machine.disk("vda", "S1", 200 * MIB);
+        machine.tool("sfdisk", &["-q", "/dev/vda"], script);
+        let root = if script.contains("\n2 :") { "/dev/vda2" } else { "/dev/vda5" };
+        machine.tool("mke2fs", &["-q", "-F", "-t", "ext3", root], "");
+        if script.contains("6 :") {
+            machine.sh("mkswap -q /dev/vda6");
+        }
+        machine.mounted(root, "/", "ext3");
+        assert_eq!(round_trip(&machine, &[("vda", "S1", 200 * MIB)]), [""; 0], "{script}");
+    }
+}
+
+#[test]
+fn a_recovery_that_is_cut_anywhere_continues_to_the_same_end() {
+    let machine = Machine::new();
+    machine.disk("vda", "S1", 64 * MIB);
+    let script = "label: gpt\nfirst-lba: 34\n1 : start=34, size=2014, type=21686148-6449-6E6F-744E-656564454649\n\
+        2 : start=4096, size=40000\n4 : start=60000, size=20000\n6 : start=90000, size=4096\n";
+    machine.tool("sfdisk", &["-q", "/dev/vda"], script);
+    machine.sh("mke2fs -q -F -t ext4 /dev/vda2");
+    machine.sh("mkswap -q /dev/vda4");
+    machine.mounted("/dev/vda2", "/", "ext4");
+    let saved = machine.layout();
+    let dir = tempfile::tempdir().unwrap();
+    let mut cuts = 0;
+    for n in 0.. {
+        let mut finished = true;
+        for after in [false, true] {
+            let blank = Arc::new(Machine::new());
+            blank.disk("vda", "S1", 64 * MIB);
+            let path = dir.path().join(format!("journal-{n}-{after}"));
+            let plan = make_plan(&saved, &blank.layout());
+            let mut journal = Journal::open(&path, &plan).unwrap();
+            blank.cut(Some(n), after);
+            let result = recover(&blank, &plan, &mut journal);
+            drop(journal);
+            blank.cut(None, false);
+            if let Err(error) = result {
+                finished = false;
+                cuts += 1;
+                blank.unmount_all();
+                // Everything anew, as `rear recover` does it: probe, fit, plan, then the same journal.
+                let again = make_plan(&saved, &blank.layout());
+                assert_eq!(again.fingerprint(), plan.fingerprint(), "{error}");
+                let mut journal = Journal::open(&path, &again).unwrap();
+                assert!(journal.is_resumed());
+                recover(&blank, &again, &mut journal).unwrap();
+            }
+            let tables = blank.log().iter().filter(|line| line.starts_with("sfdisk")).count();
+            assert!(tables <= 2, "the table is written again only if it was being written");
+            blank.unmount_all();
+            assert_eq!(changes(&saved, &blank.layout()), [""; 0], "cut at {n}");
+        }
+        if finished {
+            break;
+        }
+    }
+    assert!(cuts > 15, "{cuts}");
+}
