@@ -248,4 +248,76 @@ mod tests {
         let closure = loader.closure(Path::new("/usr/bin/ls")).unwrap();
         assert!(closure.missing.iter().any(|text| text == "/usr/bin/ls needs libc.so.6"), "{closure:?}");
     }
+
+    /// A 64 bit file with a dynamic section: needed libraries, and the tag and text of a search path.
+    fn shared(needed: &[&str], path: Option<(u64, &str)>) -> Vec<u8> {
+        let mut strings = vec![0];
+        let mut add = |text: &str| {
+            let at = strings.len() as u64;
+            strings.extend(text.as_bytes());
+            strings.push(0);
+            at
+        };
+        let mut tags: Vec<(u64, u64)> = needed.iter().map(|name| (1, add(name))).collect();
+        tags.extend(path.map(|(tag, text)| (tag, add(text))));
+        let dynamic_at = 64 + 2 * 56;
+        let strings_at = dynamic_at + (tags.len() as u64 + 3) * 16;
+        // The segment is loaded at another address than its place in the file.
+        let base = 0x40_0000;
+        tags.extend([(5, base + strings_at), (10, strings.len() as u64), (0, 0)]);
+        let mut file = vec![0; 64];
+        file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        (file[16], file[18], file[32]) = (3, 62, 64);
+        (file[54], file[56]) = (56, 2);
+        let size = strings_at + strings.len() as u64;
+        for (kind, offset, size) in [(1_u32, 0, size), (2, dynamic_at, strings_at - dynamic_at)] {
+            let mut segment = vec![0; 56];
+            segment[..4].copy_from_slice(&kind.to_le_bytes());
+            segment[8..16].copy_from_slice(&offset.to_le_bytes());
+            segment[16..24].copy_from_slice(&(base + offset).to_le_bytes());
+            segment[32..40].copy_from_slice(&size.to_le_bytes());
+            file.extend(segment);
+        }
+        for (tag, value) in tags {
+            file.extend(tag.to_le_bytes());
+            file.extend(value.to_le_bytes());
+        }
+        file.extend(strings);
+        file
+    }
+
+    #[test]
+    fn search_paths_of_the_file_count_first() {
+        const RPATH: u64 = 15;
+        const RUNPATH: u64 = 29;
+        let dir = tempfile::tempdir().unwrap();
+        let put = |path: &str, content: Vec<u8>| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        };
+        let mut foreign = shared(&[], None);
+        foreign[18] = 3;
+        put("opt/a/bin/run", shared(&["libone.so"], Some((RUNPATH, "$ORIGIN/../lib"))));
+        put("opt/a/bin/old", shared(&["libone.so"], Some((RPATH, "/opt/a/lib"))));
+        put("opt/a/lib/libone.so", shared(&["libtwo.so", "libthree.so"], None));
+        put("opt/a/lib/libtwo.so", shared(&[], None));
+        put("usr/lib/libone.so", shared(&[], None));
+        // For another machine: passed over.
+        put("lib64/libthree.so", foreign);
+        put("opt/conf/libthree.so", shared(&["libc.so.6"], None));
+        put("usr/lib/libc.so.6", shared(&[], None));
+        put("etc/ld.so.conf", b"/opt/conf\n".to_vec());
+        let mut loader = Loader::new(Host::new(dir.path())).unwrap();
+        let new = loader.closure(Path::new("/opt/a/bin/run")).unwrap();
+        // DT_RUNPATH is not handed down to the libraries, DT_RPATH is.
+        assert_eq!(new.missing, ["/opt/a/lib/libone.so needs libtwo.so"]);
+        let old = loader.closure(Path::new("/opt/a/bin/old")).unwrap();
+        assert_eq!(old.missing, [""; 0]);
+        let names =
+            ["/opt/a/lib/libone.so", "/opt/a/lib/libtwo.so", "/opt/conf/libthree.so", "/usr/lib/libc.so.6"];
+        assert_eq!(old.files, names.iter().map(PathBuf::from).collect());
+        assert_eq!(loader.libc_dir(), Some("/usr/lib".into()));
+        assert_eq!(loader.outside().get("libthree.so"), Some(&PathBuf::from("/opt/conf/libthree.so")));
+    }
 }
