@@ -106,7 +106,6 @@ fn printed_text(text: &str) -> String {
 pub fn convert(sys: &dyn Sys, file: &Path) -> Result<Converted, Error> {
     // Absolute: `source` would look for a bare name in PATH.
     let path = sys.canonicalize(file).map_err(Error::File)?;
-    sys.read(&path).map_err(Error::File)?;
     let every_code: Vec<i32> = (1..256).collect();
     let cmd = Cmd::new("bash")
         .args(["--norc", "--noprofile", "-c"])
