@@ -9,6 +9,8 @@ mod shop;
 mod test;
 mod vm;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -59,7 +61,17 @@ enum Command {
     Build,
 }
 
-fn main() -> anyhow::Result<std::process::ExitCode> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let shop = shop::Shop::open()?;
     match Arguments::parse().command {
         Command::Demo { scenario } => demo::run(&shop, &scenario),
@@ -71,7 +83,7 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
         Command::Bench => bench::run(&shop),
         Command::Build => shop.build().map(|binary| {
             println!("{}", binary.display());
-            std::process::ExitCode::SUCCESS
+            ExitCode::SUCCESS
         }),
     }
 }

@@ -93,6 +93,7 @@ impl Base {
         if !dir.exists() {
             let tree = tree(lab, recipe)?;
             let partial = lab.cache().join(format!("base-{key}.partial"));
+            unmount_below(lab, &partial)?;
             remove(&partial)?;
             make_dir(&partial)?;
             lab.say("guest: configuring the base machine");
@@ -124,6 +125,7 @@ fn tree(lab: &Lab, recipe: &Recipe) -> Result<PathBuf> {
     }
     make_dir(&lab.cache())?;
     let partial = done.with_extension("partial");
+    unmount_below(lab, &partial)?;
     remove(&partial)?;
     if recipe.extra.is_empty() {
         lab.say("guest: debootstrap (needs the network, two to three minutes)");
@@ -147,13 +149,7 @@ fn tree(lab: &Lab, recipe: &Recipe) -> Result<PathBuf> {
             20,
         )?;
     }
-    // debootstrap may leave the kernel's filesystems mounted: nothing may copy or delete through them.
-    for dir in ["proc", "sys", "dev/pts", "dev"] {
-        let at = partial.join(dir);
-        if is_mounted(lab, &at)? {
-            sys::mount::unmount(&at)?;
-        }
-    }
+    unmount_below(lab, &partial)?;
     rename(&partial, &done)?;
     Ok(done)
 }
@@ -182,10 +178,16 @@ fn configure(lab: &Lab, tree: &Path, into: &Path) -> Result<()> {
     remove(&root)
 }
 
-fn is_mounted(lab: &Lab, at: &Path) -> Result<bool> {
-    let table = String::from_utf8_lossy(&lab.sys().read(Path::new("/proc/self/mounts"))?).into_owned();
-    let at = path(&std::fs::canonicalize(at).unwrap_or_else(|_| at.to_owned()));
-    Ok(table.lines().any(|line| line.split(' ').nth(1) == Some(at.as_str())))
+/// debootstrap may leave the kernel's filesystems mounted, and certainly does when it is stopped: nothing may copy
+/// or delete through them.
+fn unmount_below(lab: &Lab, dir: &Path) -> Result<()> {
+    let Ok(dir) = std::fs::canonicalize(dir) else { return Ok(()) };
+    let table = lab.sys().read(Path::new("/proc/self/mounts"))?;
+    let table = String::from_utf8_lossy(&table);
+    let below = table.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+    let mut below: Vec<&Path> = below.filter(|at| at.starts_with(&dir)).collect();
+    below.reverse();
+    Ok(below.into_iter().try_for_each(sys::mount::unmount)?)
 }
 
 fn remove(dir: &Path) -> Result<()> {
