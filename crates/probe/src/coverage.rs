@@ -2,12 +2,13 @@
 //! it out by a named rule, or cannot hold it. Computed from what is there, never from what is configured; decides
 //! nothing silently and writes nothing.
 
-use layout::{Bytes, Content, Device, FsKind, Kind, Layout, NodeId};
+use layout::{Bytes, Content, Device, Layout, NodeId};
 use sys::Sys;
 
+use crate::Result;
 use crate::mounts::{self, MountEntry};
 use crate::rules::{Class, class, component, is_below, trim};
-use crate::{Result, ext};
+use crate::support::{plain, problem};
 
 /// Rules of the configuration that leave something out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,7 +109,7 @@ impl Coverage {
 /// # Errors
 /// When the machine cannot be read. What cannot be backed up is no error here but a row of the result.
 pub fn coverage(sys: &dyn Sys, layout: &Layout, rules: &Rules<'_>) -> Result<Coverage> {
-    let mut work = Work { sys, layout, rules, result: Coverage::default(), pseudo: 0, auto: Vec::new() };
+    let mut work = Work { sys, layout, rules, result: Coverage::default(), pseudo: 0, left_out: Vec::new() };
     let mounted = mounts::mountinfo(sys)?;
     for (i, mount) in mounted.iter().enumerate() {
         let same_place = |later: &&MountEntry| later.mount_point == mount.mount_point;
@@ -149,8 +150,8 @@ struct Work<'a> {
     rules: &'a Rules<'a>,
     result: Coverage,
     pseudo: usize,
-    /// Rows that only AUTOEXCLUDE_PATH leaves out, which nobody named.
-    auto: Vec<usize>,
+    /// Rows that AUTOEXCLUDE_PATH or EXCLUDE_COMPONENTS leave out: no permission to lose what lies there.
+    left_out: Vec<usize>,
 }
 
 impl Work<'_> {
@@ -196,6 +197,10 @@ impl Work<'_> {
             }
             Class::Image => {
                 let device = mounts::node_of(self.sys, self.layout, mount)?;
+                // In a partition it would be lost with its disk.
+                if device.is_some_and(|device| device.partition().is_some()) {
+                    return self.local(mount, hidden);
+                }
                 self.row(point, device, kind, excluded("read-only medium or image"));
             }
         }
@@ -205,15 +210,15 @@ impl Work<'_> {
     fn local(&mut self, mount: &MountEntry, hidden: bool) -> Result<()> {
         let point = mount.mount_point.as_str();
         let device = mounts::node_of(self.sys, self.layout, mount)?;
-        let (decision, auto) = self.judge(mount, device, hidden);
+        let (decision, left_out) = self.judge(mount, device, hidden);
         if decision == Decision::Captured {
             self.result.mounts.push(point.to_owned());
         }
         // Where the device is the same, the numbers stand in the row of its first mount already.
         let second = matches!(&decision, Decision::Excluded { rule } if rule.starts_with("second"));
         let usage = if second || hidden { None } else { Some(self.sys.usage(point.as_ref())?) };
-        if auto {
-            self.auto.push(self.result.rows.len());
+        if left_out {
+            self.left_out.push(self.result.rows.len());
         }
         self.result.rows.push(CoverageRow {
             what: point.to_owned(),
@@ -226,7 +231,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The decision for a filesystem of this machine's disks, and whether only AUTOEXCLUDE_PATH made it.
+    /// The decision for a filesystem of this machine's disks, and whether it only leaves the files out, without
+    /// saying that they may be lost.
     fn judge(&self, mount: &MountEntry, device: Option<&Device>, hidden: bool) -> (Decision, bool) {
         let point = mount.mount_point.as_str();
         if let Some(device) = device
@@ -246,7 +252,7 @@ impl Work<'_> {
         if let Some(device) = device
             && let Some(rule) = self.component_rule(device)
         {
-            return (excluded(format!("EXCLUDE_COMPONENTS names {rule}")), false);
+            return (excluded(format!("EXCLUDE_COMPONENTS names {rule}")), true);
         }
         if let Some(dir) = self.rules.autoexclude_path.iter().find(|dir| is_below(point, dir)) {
             return (excluded(format!("below {dir} (AUTOEXCLUDE_PATH)")), true);
@@ -374,14 +380,15 @@ impl Work<'_> {
     /// What lies unused on a disk that is made again: it would be lost.
     fn stored(&mut self, disk: &Device, device: &Device) {
         let mine = |row: &CoverageRow| row.device.as_ref() == Some(&device.id);
-        if let Some(index) = self.auto.iter().copied().find(|index| mine(&self.result.rows[*index])) {
-            let point = self.result.rows[index].what.clone();
+        if let Some(index) = self.left_out.iter().copied().find(|index| mine(&self.result.rows[*index])) {
+            let CoverageRow { what, decision, .. } = self.result.rows[index].clone();
+            let rule = if let Decision::Excluded { rule } = decision { rule } else { String::new() };
             let why = format!(
-                "{} is mounted at {point} and left out by AUTOEXCLUDE_PATH, but its disk {} is made again, so its \
-                 content would be lost; change AUTOEXCLUDE_PATH, or name it in COVERAGE_WAIVE",
+                "{} is not in the backup ({rule}), but its disk {} is made again, so its content would be lost; \
+                 change that rule, leave the whole disk out, or name {what} in COVERAGE_WAIVE",
                 device.path, disk.path
             );
-            self.result.rows[index].decision = self.waived(&point, Some(device), unsupported(why));
+            self.result.rows[index].decision = self.waived(&what, Some(device), unsupported(why));
         }
         if self.result.rows.iter().any(mine) {
             return;
@@ -396,93 +403,9 @@ impl Work<'_> {
             Content::Unknown { what } => format!("({what}) cannot be backed up"),
         };
         let kind = device.filesystem().map_or("", |fs| fs.fs_type()).to_owned();
-        let decision = match self.component_rule(device).cloned() {
-            Some(rule) => excluded(format!("EXCLUDE_COMPONENTS names {rule}")),
-            None => {
-                let why = format!(
-                    "{} {what}: its content would be lost when {} is recreated",
-                    device.path, disk.path
-                );
-                self.waived(&device.path, Some(device), unsupported(why))
-            }
-        };
+        let why =
+            format!("{} {what}: its content would be lost when {} is recreated", device.path, disk.path);
+        let decision = self.waived(&device.path, Some(device), unsupported(why));
         self.row(&device.path, Some(device), &kind, decision);
     }
-}
-
-/// Why a device is no plain disk or partition; `None` when it is one.
-fn plain(layout: &Layout, device: &Device) -> Option<&'static str> {
-    match &device.kind {
-        Kind::Disk(disk) if disk.transport == "virtual" => Some("a virtual block device"),
-        Kind::Disk(_) => None,
-        Kind::Partition(partition) => {
-            layout.device(&partition.parent).and_then(|parent| plain(layout, parent))
-        }
-        Kind::MdArray(_) => Some("a software RAID array"),
-        Kind::LogicalVolume(volume) if volume.group.is_empty() => Some("a device-mapper volume"),
-        Kind::LogicalVolume(_) => Some("an LVM logical volume"),
-        Kind::LuksMapping(_) => Some("an encrypted volume (LUKS)"),
-        Kind::Multipath(_) => Some("a multipath disk"),
-    }
-}
-
-/// Why a mounted filesystem of a known device cannot be made again; `None` when it can.
-fn problem(layout: &Layout, mount: &MountEntry, device: &Device) -> Option<String> {
-    let path = &device.path;
-    if let Some(what) = plain(layout, device) {
-        return Some(format!("{path} is {what}, which cannot be made again so far"));
-    }
-    let Some(fs) = device.filesystem() else {
-        return Some(format!(
-            "{} is mounted from {path}, but no known filesystem was found there",
-            mount.fs_type
-        ));
-    };
-    let family = |name: &str| match name {
-        "ext2" | "ext3" | "ext4" => "ext".to_owned(),
-        "msdos" => "vfat".to_owned(),
-        other => other.to_owned(),
-    };
-    if family(&mount.fs_type) != family(fs.fs_type()) && mount.fs_type != "fuseblk" {
-        return Some(format!(
-            "the kernel has {path} mounted as {}, but it looks like {} (stale signature? see wipefs)",
-            mount.fs_type,
-            fs.fs_type()
-        ));
-    }
-    let part = (mount.root != "/")
-        .then(|| format!("only its directory {} is mounted; mount the whole filesystem", mount.root));
-    let why = match &fs.kind {
-        FsKind::Ext(e) => ext::unknown_features(e).or(part),
-        FsKind::Xfs(xfs) if !xfs.log_internal => Some("its log lies on another device".to_owned()),
-        FsKind::Xfs(xfs) if xfs.realtime => Some("it has a realtime section".to_owned()),
-        FsKind::Xfs(_) | FsKind::Vfat(_) => part,
-        FsKind::Btrfs(_) => Some("btrfs cannot be made again so far".to_owned()),
-        FsKind::Other { name } => Some(format!("{name} cannot be made again")),
-    };
-    why.map(|why| format!("{path} ({}): {why}", fs.fs_type()))
-}
-
-/// The layout of a backup: only the disks to make again, with all that lies on them, and the captured mounts.
-pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
-    let mut reduced = Layout::new(layout.machine.clone());
-    let mut kept: Vec<&NodeId> = Vec::new();
-    for device in &layout.devices {
-        let parents = device.parents();
-        let keep = if parents.is_empty() {
-            coverage.recreate.contains(&device.id)
-        } else {
-            // A volume that also lies on a disk that is left alone cannot be made from half of its parts.
-            parents.iter().all(|parent| kept.contains(parent))
-        };
-        if keep {
-            kept.push(&device.id);
-            reduced.devices.push(device.clone());
-        }
-    }
-    let is_kept = |mount: &&layout::Mount| {
-        coverage.mounts.contains(&mount.mount_point) && kept.contains(&&mount.device)
-    };
-    reduced.mounts = layout.mounts.iter().filter(is_kept).cloned().collect();
-    reduced
 }

@@ -11,6 +11,8 @@ pub(crate) const LEN: usize = 1024;
 
 const HAS_JOURNAL: u32 = 0x4;
 const INCOMPAT_RECOVER: u32 = 0x4;
+/// Set while the filesystem is mounted, like "needs recovery": a property of the moment.
+const RO_COMPAT_ORPHAN_PRESENT: u32 = 0x10000;
 const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
 const INCOMPAT_64BIT: u32 = 0x80;
 const INCOMPAT_CSUM_SEED: u32 = 0x2000;
@@ -65,7 +67,7 @@ pub(crate) fn parse(sb: &[u8]) -> Option<Filesystem> {
         inode_size: if dynamic { le16(sb, 0x58)? } else { 128 },
         feature_compat: compat,
         feature_incompat: incompat & !INCOMPAT_RECOVER,
-        feature_ro_compat: ro_compat,
+        feature_ro_compat: ro_compat & !RO_COMPAT_ORPHAN_PRESENT,
         default_mount_options: le32(sb, 0x100)?,
         mount_options: text(sb, 0x200, 64)?,
         max_mount_count: i16::from_le_bytes(array(sb, 0x36)?),

@@ -7,6 +7,9 @@ use crate::bytes::{be16, be32, be64, has, text, uuid};
 /// Length of the superblock's sector that is looked at; it stands at offset 0.
 pub(crate) const LEN: usize = 512;
 
+/// Bits of `sb_versionnum` that mkfs never sets: the first extended attribute and the first quota do.
+const SET_BY_USE: u16 = 0x10 | 0x40;
+
 /// Reads a superblock; `None` when it is none.
 pub(crate) fn parse(sb: &[u8]) -> Option<Filesystem> {
     if !has(sb, 0, b"XFSB") {
@@ -37,7 +40,7 @@ pub(crate) fn parse(sb: &[u8]) -> Option<Filesystem> {
         stripe_width: be32(sb, 188)?,
         inode_max_percent: *sb.get(127)?,
         realtime: be64(sb, 16)? != 0,
-        version,
+        version: version & !SET_BY_USE,
         features2: be32(sb, 200)?,
         feature_compat: feature(208)?,
         feature_ro_compat: feature(212)?,

@@ -103,7 +103,12 @@ fn a_path_left_out_by_default_is_no_yes_but_a_named_mount_point_is() {
     let auto = ["/mnt".to_owned()];
     let rules = Rules { autoexclude_path: &auto, ..Rules::default() };
     let refusal = refused(&cover(&fake, &rules));
-    assert!(refusal[0].contains("left out by AUTOEXCLUDE_PATH"), "{refusal:?}");
+    assert!(
+        refusal[0].contains(
+            "not in the backup (below /mnt (AUTOEXCLUDE_PATH)), but its disk /dev/vda is made again"
+        ),
+        "{refusal:?}"
+    );
     let waive = ["/mnt/data".to_owned()];
     assert_eq!(refused(&cover(&fake, &Rules { waive: &waive, ..rules })), [""; 0]);
     let named = ["fs:/mnt/data/".to_owned()];
@@ -111,6 +116,9 @@ fn a_path_left_out_by_default_is_no_yes_but_a_named_mount_point_is() {
     let coverage = cover(&fake, &rules);
     assert_eq!(refused(&coverage), [""; 0]);
     assert_eq!(coverage.mounts, ["/"]);
+    let part = ["/dev/vda3".to_owned()];
+    let refusal = refused(&cover(&fake, &Rules { exclude_components: &part, ..Rules::default() }));
+    assert!(refusal[0].contains("EXCLUDE_COMPONENTS names /dev/vda3), but its disk"), "{refusal:?}");
     let disk = ["disk:/dev/vda".to_owned()];
     let coverage = cover(&fake, &Rules { exclude_components: &disk, ..rules });
     assert_eq!((coverage.mounts.len(), coverage.recreate.len()), (0, 0));

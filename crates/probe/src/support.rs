@@ -1,0 +1,59 @@
+//! What can be made again, and why the rest cannot. Looks at the model only.
+
+use layout::{Device, FsKind, Kind, Layout};
+
+use crate::ext;
+use crate::mounts::MountEntry;
+
+/// Why a device is no plain disk or partition; `None` when it is one.
+pub(crate) fn plain(layout: &Layout, device: &Device) -> Option<&'static str> {
+    match &device.kind {
+        Kind::Disk(disk) if disk.transport == "virtual" => Some("a virtual block device"),
+        Kind::Disk(_) => None,
+        Kind::Partition(partition) => {
+            layout.device(&partition.parent).and_then(|parent| plain(layout, parent))
+        }
+        Kind::MdArray(_) => Some("a software RAID array"),
+        Kind::LogicalVolume(volume) if volume.group.is_empty() => Some("a device-mapper volume"),
+        Kind::LogicalVolume(_) => Some("an LVM logical volume"),
+        Kind::LuksMapping(_) => Some("an encrypted volume (LUKS)"),
+        Kind::Multipath(_) => Some("a multipath disk"),
+    }
+}
+
+/// Why a mounted filesystem of a known device cannot be made again; `None` when it can.
+pub(crate) fn problem(layout: &Layout, mount: &MountEntry, device: &Device) -> Option<String> {
+    let path = &device.path;
+    if let Some(what) = plain(layout, device) {
+        return Some(format!("{path} is {what}, which cannot be made again so far"));
+    }
+    let Some(fs) = device.filesystem() else {
+        return Some(format!(
+            "{} is mounted from {path}, but no known filesystem was found there",
+            mount.fs_type
+        ));
+    };
+    let family = |name: &str| match name {
+        "ext2" | "ext3" | "ext4" => "ext".to_owned(),
+        "msdos" => "vfat".to_owned(),
+        other => other.to_owned(),
+    };
+    if family(&mount.fs_type) != family(fs.fs_type()) && mount.fs_type != "fuseblk" {
+        return Some(format!(
+            "the kernel has {path} mounted as {}, but it looks like {} (stale signature? see wipefs)",
+            mount.fs_type,
+            fs.fs_type()
+        ));
+    }
+    let part = (mount.root != "/")
+        .then(|| format!("only its directory {} is mounted; mount the whole filesystem", mount.root));
+    let why = match &fs.kind {
+        FsKind::Ext(e) => ext::unknown_features(e).or(part),
+        FsKind::Xfs(xfs) if !xfs.log_internal => Some("its log lies on another device".to_owned()),
+        FsKind::Xfs(xfs) if xfs.realtime => Some("it has a realtime section".to_owned()),
+        FsKind::Xfs(_) | FsKind::Vfat(_) => part,
+        FsKind::Btrfs(_) => Some("btrfs cannot be made again so far".to_owned()),
+        FsKind::Other { name } => Some(format!("{name} cannot be made again")),
+    };
+    why.map(|why| format!("{path} ({}): {why}", fs.fs_type()))
+}
