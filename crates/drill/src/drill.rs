@@ -462,7 +462,7 @@ impl<'a> Drill<'a> {
         }
         let machine = self.machine(&self.dir, "boot", &vars, &disks, "NEW", true);
         self.lab.say(&format!("{}: the recovered machine boots", self.scenario.name));
-        share.run(self.lab, machine, Duration::from_secs(600))?;
+        share.run(self.lab, machine, Duration::from_secs(900))?;
         verdict::judge(&share.out(), spec, wanted.keep_nvram)
     }
 

@@ -56,7 +56,7 @@ impl Machine {
     pub(crate) fn new(dir: &Path, name: &str, memory: u32) -> Self {
         let fixed = "-nodefaults -no-user-config -machine q35 -accel tcg,thread=multi,tb-size=1024 -cpu max -smp 2 \
                      -display none -vga std -rtc base=utc -no-reboot -qmp stdio -device virtio-rng-pci \
-                     -device ahci,id=sata -netdev user,id=net0 \
+                     -netdev user,id=net0 \
                      -device virtio-net-pci,netdev=net0,romfile=,mac=52:54:00:12:34:56";
         let mut machine = Self {
             name: name.to_owned(),
@@ -111,7 +111,7 @@ impl Machine {
         );
         let device = match drive.bus {
             Bus::Virtio => "virtio-blk-pci".to_owned(),
-            Bus::Ahci => format!("ide-hd,bus=sata.{}", self.drives),
+            Bus::Ahci => format!("ide-hd,bus=ide.{}", self.drives),
         };
         let boot = drive.boot_index.map(|index| format!(",bootindex={index}")).unwrap_or_default();
         let (serial, sector) = (drive.serial, drive.sector);
@@ -129,7 +129,7 @@ impl Machine {
     #[must_use]
     pub(crate) fn cd(mut self, iso: &Path) -> Self {
         self.add("-drive", format!("if=none,id=cd,media=cdrom,format=raw,readonly=on,file={}", option(iso)));
-        self.add("-device", "ide-cd,bus=sata.5,drive=cd,bootindex=0");
+        self.add("-device", "ide-cd,bus=ide.5,drive=cd,bootindex=0");
         self
     }
 
