@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use sys::Sys;
 
+use crate::collect::Collector;
 use crate::host::Host;
-use crate::programs::{ALSO_WANTED, COMPANIONS, Collector, LVM_LINKS, NEEDED, WANTED};
+use crate::programs::{COMPANIONS, LVM_LINKS, NEEDED, WANTED};
 use crate::{Error, Recipe, Ssh, elf, etc, firmware, kernel, modules, pack, udev};
 
 /// What was built.
@@ -142,7 +143,7 @@ fn programs(collector: &mut Collector<'_>, recipe: &Recipe<'_>) -> Result<(usize
         broken.dedup();
         return Err(Error::MissingLibraries { details: broken.join("; ") });
     }
-    let wanted = WANTED.iter().chain(ALSO_WANTED).copied();
+    let wanted = WANTED.iter().copied();
     for name in wanted.chain(recipe.progs.iter().map(String::as_str)).filter(|name| !name.is_empty()) {
         recipe.cancel.check()?;
         match collector.find(name) {

@@ -5,47 +5,22 @@ use std::path::{Path, PathBuf};
 
 use sys::{Cmd, Sys};
 
+use crate::collect::Collector;
 use crate::host::Host;
-use crate::programs::Collector;
 use crate::{Error, Recipe, Ssh, modules};
 
 /// Files taken from the host as they are, with wildcards.
+#[rustfmt::skip]
 const TAKEN: &[&str] = &[
-    "/etc/localtime",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d/*.conf",
-    "/etc/protocols",
-    "/etc/services",
-    "/etc/rpc",
-    "/etc/inputrc",
-    "/etc/os-release",
-    "/usr/lib/os-release",
-    "/etc/*-release",
-    "/etc/debian_version",
-    "/etc/gai.conf",
-    "/etc/host.conf",
-    "/etc/networks",
-    "/etc/ethertypes",
-    "/etc/iproute2/*",
-    "/usr/share/iproute2/*",
-    "/usr/lib/iproute2/*",
-    "/etc/modprobe.d/*.conf",
-    "/usr/lib/modprobe.d/*.conf",
-    "/lib/modprobe.d/*.conf",
-    "/etc/netconfig",
-    "/etc/ssh/moduli",
-    "/usr/lib/locale/C.utf8/*",
-    "/usr/lib/locale/C.utf8/LC_MESSAGES/*",
-    "/usr/lib/locale/C.UTF-8/*",
-    "/etc/nfs.conf",
-    "/etc/idmapd.conf",
-    "/etc/request-key.conf",
-    "/etc/machine-info",
-    "/usr/etc/protocols",
-    "/usr/etc/services",
-    "/etc/crypto-policies/config",
-    "/etc/crypto-policies/back-ends/*.config",
-    "/etc/ssh/ssh_config.d/*.conf",
+    "/etc/localtime", "/etc/ld.so.conf", "/etc/ld.so.conf.d/*.conf", "/etc/protocols", "/etc/services",
+    "/etc/rpc", "/etc/inputrc", "/etc/os-release", "/usr/lib/os-release", "/etc/*-release",
+    "/etc/debian_version", "/etc/gai.conf", "/etc/host.conf", "/etc/networks", "/etc/ethertypes",
+    "/etc/iproute2/*", "/usr/share/iproute2/*", "/usr/lib/iproute2/*", "/etc/modprobe.d/*.conf",
+    "/usr/lib/modprobe.d/*.conf", "/lib/modprobe.d/*.conf", "/etc/netconfig", "/etc/ssh/moduli",
+    "/usr/lib/locale/C.utf8/*", "/usr/lib/locale/C.utf8/LC_MESSAGES/*", "/usr/lib/locale/C.UTF-8/*",
+    "/etc/nfs.conf", "/etc/idmapd.conf", "/etc/request-key.conf", "/etc/machine-info",
+    "/usr/etc/protocols", "/usr/etc/services", "/etc/crypto-policies/config",
+    "/etc/crypto-policies/back-ends/*.config", "/etc/ssh/ssh_config.d/*.conf",
 ];
 
 /// Terminals that consoles and ssh clients have.

@@ -6,6 +6,7 @@
 //! it needs (ELF headers are read instead), and nothing of the host is changed.
 
 mod build;
+mod collect;
 mod cpio;
 mod elf;
 mod error;

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::programs::Collector;
+use crate::collect::Collector;
 use crate::{Error, glob};
 
 /// Where the daemon is; on new systems a link to `udevadm`.
@@ -16,44 +16,18 @@ const DAEMONS: [&str; 4] = [
 ];
 
 /// Rules that stay behind.
-const WITHOUT: [&str; 34] = [
+#[rustfmt::skip]
+const WITHOUT: &[&str] = &[
     // start services or need daemons that are not there
-    "*snap*",
-    "99-systemd.rules",
-    "*-seat*.rules",
-    "70-uaccess.rules",
-    "*-ifupdown*.rules",
-    "81-net-dhcp.rules",
-    "85-hwclock.rules",
-    "90-console-setup.rules",
-    "*-e2scrub.rules",
-    "*-udisks2.rules",
-    "*-libvirt*",
-    "*docker*",
-    "*-nm-*.rules",
-    "*-ModemManager*",
-    "*-mm-*.rules",
-    "*-upower*",
-    "*-brltty*",
-    "70-power-switch.rules",
-    "98-kexec.rules",
-    "*vbox*",
-    "*fwupd*",
-    "*-tuned*",
+    "*snap*", "99-systemd.rules", "*-seat*.rules", "70-uaccess.rules", "*-ifupdown*.rules",
+    "81-net-dhcp.rules", "85-hwclock.rules", "90-console-setup.rules", "*-e2scrub.rules",
+    "*-udisks2.rules", "*-libvirt*", "*docker*", "*-nm-*.rules", "*-ModemManager*", "*-mm-*.rules",
+    "*-upower*", "*-brltty*", "70-power-switch.rules", "98-kexec.rules", "*vbox*", "*fwupd*", "*-tuned*",
     // activate storage
-    "69-lvm*.rules",
-    "69-dm-lvm*.rules",
-    "69-bcache.rules",
-    "64-md-raid-assembly.rules",
-    "65-md-incremental.rules",
-    "*-zfs*.rules",
-    "*-stratis*",
+    "69-lvm*.rules", "69-dm-lvm*.rules", "69-bcache.rules", "64-md-raid-assembly.rules",
+    "65-md-incremental.rules", "*-zfs*.rules", "*-stratis*",
     // sound, cameras, games
-    "*-alsa.rules",
-    "*sound*",
-    "*v4l*",
-    "*camera*",
-    "*joystick*",
+    "*-alsa.rules", "*sound*", "*v4l*", "*camera*", "*joystick*",
 ];
 
 /// Where the udev daemon is on the host.
