@@ -95,9 +95,9 @@ pub(super) fn stop_machine(action: Action, session: Option<Pid>) {
         let _ = rustix::process::kill_process(session, Signal::KILL);
     }
     for (signal, patience) in [(Signal::TERM, PATIENCE), (Signal::KILL, Duration::from_secs(1))] {
-        // A shell ignores SIGTERM but obeys SIGHUP.
         for process in processes() {
-            if signal == Signal::TERM {
+            // A shell ignores SIGTERM but obeys SIGHUP, to which a daemon would start anew.
+            if signal == Signal::TERM && has_terminal(process) {
                 let _ = rustix::process::kill_process(process, Signal::HUP);
             }
             let _ = rustix::process::kill_process(process, signal);
@@ -138,6 +138,17 @@ fn processes() -> Vec<Pid> {
         .filter(|id| std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty()))
         .filter_map(Pid::from_raw)
         .collect()
+}
+
+fn has_terminal(process: Pid) -> bool {
+    let path = format!("/proc/{}/stat", process.as_raw_nonzero());
+    std::fs::read_to_string(path).is_ok_and(|stat| terminal(&stat).is_some_and(|number| number != 0))
+}
+
+/// Number of the controlling terminal, the fifth word after the name in `/proc/PID/stat` (proc(5)); the name is
+/// in parentheses and may hold any character.
+fn terminal(stat: &str) -> Option<i32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(4)?.parse().ok()
 }
 
 /// Unmounts what lies on disks and everything below the target directory, newest first; what stays busy is made
@@ -209,6 +220,13 @@ mod tests {
     #[test]
     fn nothing_is_rebooted_outside_of_the_rescue_system() {
         assert_eq!(power(Action::Reboot), 1);
+    }
+
+    #[test]
+    fn terminals() {
+        assert_eq!(terminal("95 (a) b (c) S 86 95 95 1027 95 4194560 1 2"), Some(1027));
+        assert_eq!(terminal("281 (sshd) S 86 86 0 0 -1 4194560 1 2"), Some(0));
+        assert_eq!(terminal(""), None);
     }
 
     #[test]
