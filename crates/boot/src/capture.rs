@@ -231,19 +231,4 @@ fn partition_id(layout: &Layout, device: &Device) -> Option<PartitionId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loaders_are_recognised_by_their_texts() {
-        assert_eq!(recognise(b""), None);
-        assert_eq!(recognise(b"\xebc\x90..GRUB \0Geom\0Hard Disk"), Some("GRUB"));
-        assert_eq!(recognise(&[1; 440]), Some("an unknown loader"));
-    }
-
-    #[test]
-    fn zeros_at_the_end_are_not_kept() {
-        assert_eq!(trimmed(vec![0, 1, 0, 2, 0, 0]), [0, 1, 0, 2]);
-        assert_eq!(trimmed(vec![0; 9]), [0_u8; 0]);
-    }
-}
+mod tests;

@@ -68,13 +68,12 @@ pub fn restore_boot(
             write_raw(disk, present, write, &mut report)?;
         }
     }
-    if let Some(efi) = &facts.efi {
+    // A BIOS machine that happens to have an EFI system partition gets its files back, and nothing added.
+    if let Some(efi) = facts.efi.as_ref().filter(|_| facts.uefi) {
         for esp in &efi.partitions {
             fill_removable_path(efi, esp, target, &mut report)?;
         }
-        if facts.uefi {
-            restore_nvram(sys, efi, Path::new(EFIVARS), &mut report);
-        }
+        restore_nvram(sys, efi, Path::new(EFIVARS), &mut report);
     }
     Ok(report)
 }

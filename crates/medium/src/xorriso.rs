@@ -139,6 +139,8 @@ fn command(iso: &Iso<'_>, parts: &Parts, out: &Path) -> Cmd {
         }
         cmd = cmd.args(["-e", "--interval:appended_partition_2:all::", "-no-emul-boot"]);
     }
+    // What boots comes before the backup: old firmware reads only the first gigabytes of a disk.
+    cmd = cmd.args(["--sort-weight", "10", "/boot"]);
     cmd = cmd.arg("-o").arg(out.to_string_lossy());
     let eltorito = parts.bios.iter().map(|(image, _)| (image, ELTORITO));
     for (source, target) in

@@ -99,16 +99,18 @@ fn the_removable_path_is_filled_once_from_the_own_loader() {
         secure_boot: false,
         partitions: vec![esp],
     };
-    let facts = BootFacts { format: FORMAT, uefi: false, disks: vec![], efi: Some(efi) };
+    let facts = BootFacts { format: FORMAT, uefi: true, disks: vec![], efi: Some(efi) };
     let layout = layout(Firmware::Uefi);
     let disks = BTreeMap::new();
     let target = Target { root: dir.path(), layout: &layout, disks: &disks, moved: false };
     let report = restore_boot(&sys::Forbid, &facts, &target, &mut |_, _, _| Ok(())).unwrap();
     assert_eq!(report.done.len(), 1, "{report:?}");
+    // The closed door has no NVRAM: a warning, not an error.
+    assert!(report.warnings[0].contains("EFI/BOOT"), "{report:?}");
     let boot = esp_dir.join("EFI/BOOT");
     assert_eq!(std::fs::read_to_string(boot.join("BOOTX64.EFI")).unwrap(), "shimx64.efi");
     assert_eq!(std::fs::read_to_string(boot.join("grubx64.efi")).unwrap(), "grubx64.efi");
     assert!(boot.join("mmx64.efi").exists() && !boot.join("fbx64.efi").exists());
     let again = restore_boot(&sys::Forbid, &facts, &target, &mut |_, _, _| Ok(())).unwrap();
-    assert_eq!(again, BootReport::default());
+    assert!(again.done.is_empty(), "{again:?}");
 }
