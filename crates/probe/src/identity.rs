@@ -20,25 +20,32 @@ pub(crate) fn read(sys: &dyn Sys, name: &str, number: &str, sysfs: &str) -> Resu
     let udev =
         sys.read_opt(format!("/run/udev/data/b{number}"))?.map(|text| parse_udev(&text)).unwrap_or_default();
     let property = |key: &str| udev.get(key).map(|value| tidy(value)).filter(|value| !value.is_empty());
-    let attribute = |file: &str| -> Result<Option<String>> {
-        Ok(sys
-            .read_opt(format!("/sys/block/{name}/{file}"))?
-            .map(|text| tidy(&text))
-            .filter(|text| !text.is_empty()))
+    let attribute = |file: &str| -> Option<String> {
+        match sys.read_text(format!("/sys/block/{name}/{file}")) {
+            Ok(text) => Some(tidy(&text)).filter(|text| !text.is_empty()),
+            Err(error) => {
+                // The kernel offers files such as `wwid` for every SCSI disk, and answers ENXIO where the disk has
+                // no such page. A disk without a name is no failure.
+                if !error.is_not_found() {
+                    tracing::debug!("{error}");
+                }
+                None
+            }
+        }
     };
 
     // Of a long NAA identifier ID_WWN has only the half that all volumes of one array share.
     let mut wwn = property("ID_WWN_WITH_EXTENSION").or_else(|| property("ID_WWN"));
     for file in ["wwid", "device/wwid"] {
         if wwn.is_none() {
-            wwn = attribute(file)?.and_then(|wwid| from_wwid(&wwid));
+            wwn = attribute(file).and_then(|wwid| from_wwid(&wwid));
         }
     }
     // ID_SERIAL_SHORT of a SCSI disk is its WWN again; ID_SCSI_SERIAL is what is printed on it.
     let mut serial = property("ID_SCSI_SERIAL").or_else(|| property("ID_SERIAL_SHORT"));
     for file in ["serial", "device/serial"] {
         if serial.is_none() {
-            serial = attribute(file)?;
+            serial = attribute(file);
         }
     }
     if serial.is_none() {
@@ -53,7 +60,7 @@ pub(crate) fn read(sys: &dyn Sys, name: &str, number: &str, sysfs: &str) -> Resu
         }
         .filter(|serial| !serial.is_empty());
     }
-    let model = match attribute("device/model")? {
+    let model = match attribute("device/model") {
         Some(model) => Some(model),
         None => property("ID_MODEL").map(|model| model.replace('_', " ")),
     };

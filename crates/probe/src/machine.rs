@@ -12,6 +12,7 @@ use crate::block::{self, Block};
 use crate::content::{Context, Look, look};
 use crate::device::Dev;
 use crate::mounts::{self, MountEntry, SwapEntry, device_path};
+use crate::rules::{Class, class};
 use crate::table::{self, Entry, Seen};
 use crate::{Error, Result, identity, stacked};
 
@@ -61,10 +62,11 @@ fn facts(sys: &dyn Sys) -> Result<Machine> {
     })
 }
 
-/// Paths of devices that are mounted or swapped on.
+/// Paths of devices that are mounted or swapped on. Mounted images do not count: the table around the image on a
+/// USB stick is often an odd one, and nothing is made from it.
 fn used_paths(sys: &dyn Sys, mounted: &[MountEntry], swaps: &[SwapEntry]) -> Result<BTreeSet<String>> {
     let mut used = BTreeSet::new();
-    for mount in mounted {
+    for mount in mounted.iter().filter(|mount| class(&mount.fs_type) != Class::Image) {
         used.extend(mounts::device_of(sys, mount)?);
     }
     for swap in swaps.iter().filter(|swap| !swap.is_file) {

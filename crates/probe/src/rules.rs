@@ -15,70 +15,25 @@ pub(crate) enum Class {
     Local,
 }
 
-const PSEUDO: [&str; 32] = [
-    "autofs",
-    "bdev",
-    "binder",
-    "binfmt_misc",
-    "bpf",
-    "cgroup",
-    "cgroup2",
-    "configfs",
-    "cpuset",
-    "debugfs",
-    "devfs",
-    "devpts",
-    "devtmpfs",
-    "efivarfs",
-    "fuse.gvfsd-fuse",
-    "fuse.lxcfs",
-    "fuse.portal",
-    "fusectl",
-    "hugetlbfs",
-    "mqueue",
-    "nsfs",
-    "overlay",
-    "proc",
-    "pstore",
-    "ramfs",
-    "resctrl",
-    "rootfs",
-    "rpc_pipefs",
-    "securityfs",
-    "selinuxfs",
-    "sysfs",
-    "tracefs",
+#[rustfmt::skip]
+const PSEUDO: &[&str] = &[
+    "aufs", "autofs", "bdev", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "cpuset",
+    "debugfs", "devfs", "devpts", "devtmpfs", "dlmfs", "ecryptfs", "efivarfs", "functionfs",
+    "fuse.gvfsd-fuse", "fuse.lxcfs", "fuse.portal", "fusectl", "hugetlbfs", "mqueue", "nfsd", "nsfs",
+    "ocfs2_dlmfs", "openpromfs", "overlay", "pidfs", "proc", "pstore", "ramfs", "resctrl", "rootfs",
+    "rpc_pipefs", "securityfs", "selinuxfs", "smackfs", "sysfs", "tmpfs", "tracefs", "usbfs", "xenfs",
 ];
 
-const NETWORK: [&str; 23] = [
-    "9p",
-    "afs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "coda",
-    "davfs",
-    "fuse.ceph",
-    "fuse.glusterfs",
-    "fuse.rclone",
-    "fuse.s3fs",
-    "fuse.sshfs",
-    "glusterfs",
-    "lustre",
-    "nfs",
-    "nfs4",
-    "prl_fs",
-    "smb3",
-    "smbfs",
-    "vboxsf",
-    "virtiofs",
-    "vmhgfs",
-    "fuse.vmhgfs-fuse",
+#[rustfmt::skip]
+const NETWORK: &[&str] = &[
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse.ceph", "fuse.glusterfs", "fuse.rclone",
+    "fuse.s3fs", "fuse.sshfs", "fuse.vmhgfs-fuse", "glusterfs", "lustre", "nfs", "nfs4", "prl_fs", "smb3",
+    "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 ];
 
 /// Sorts a type in.
 pub(crate) fn class(fs_type: &str) -> Class {
-    if PSEUDO.contains(&fs_type) || fs_type == "tmpfs" || fs_type == "smackfs" || fs_type == "aufs" {
+    if PSEUDO.contains(&fs_type) {
         Class::Pseudo
     } else if NETWORK.contains(&fs_type) {
         Class::Network
