@@ -185,7 +185,7 @@ fn motd(host: &str, config: Option<&RescueConfig>) -> String {
         .map(|time| format!(", made {time}"))
         .unwrap_or_default();
     format!(
-        "\nThis is the rescue system of {host}{made}. Nothing on the disks has been changed.\n\n\
+        "\nThis is the rescue system of {host}{made}. Starting it has changed nothing on the disks.\n\n\
          \x20 rear recover          recover this machine (shows the plan and asks before it writes)\n\
          \x20 rear recover --plan   only show what would be done\n\
          \x20 loadkeys de           another keyboard\n\

@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,19 +33,22 @@ impl Screen {
     }
 
     fn console(console: &Console) -> Option<SyncSender<Vec<u8>>> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .custom_flags(rustix::fs::OFlags::NOCTTY.bits().cast_signed())
-            .open(console.path())
-            .ok()?;
+        let path = console.path();
+        let mut file = open(&path).ok()?;
         let (sender, receiver) = sync_channel::<Vec<u8>>(BACKLOG);
         std::thread::Builder::new()
             .name(format!("screen {}", console.name))
             .stack_size(64 * 1024)
             .spawn(move || {
                 for bytes in receiver {
-                    // A console that went away takes nothing; the log still has it.
-                    let _ = file.write_all(&bytes);
+                    // When a shell ends, the kernel hangs its terminal up for everybody who has it open.
+                    if file.write_all(&bytes).is_err()
+                        && let Ok(again) = open(&path)
+                    {
+                        file = again;
+                        // A console that went away takes nothing; the log still has it.
+                        let _ = file.write_all(&bytes);
+                    }
                 }
             })
             .ok()?;
@@ -86,6 +90,12 @@ impl Screen {
             let _ = writeln!(file, "[{:>8.3}] {line}", uptime());
         }
     }
+}
+
+/// Opens a terminal for output without making it the controlling one.
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
+    OpenOptions::new().write(true).custom_flags(flags).open(path)
 }
 
 /// Seconds since the kernel started.
