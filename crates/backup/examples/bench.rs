@@ -63,5 +63,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn report(what: &str, start: Instant) {
     let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown").trim();
-    println!("{what:8} {:7.2} s   peak so far {peak}", start.elapsed().as_secs_f64());
+    let (user, system) = processor_time();
+    let elapsed = start.elapsed().as_secs_f64();
+    println!(
+        "{what:8} {elapsed:7.2} s   peak so far {peak}, processor time so far {user:.2} s user, {system:.2} s system"
+    );
+}
+
+/// Seconds in this program and in the kernel, of all threads, from `/proc/self/stat` (100 ticks a second).
+fn processor_time() -> (f64, f64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // Behind the state letter, which is no number, the user time is the eleventh field.
+    (ticks.get(10).unwrap_or(&0.0) / 100.0, ticks.get(11).unwrap_or(&0.0) / 100.0)
 }

@@ -33,7 +33,7 @@ const FOOTER_MAGIC: u32 = 0x8F92_EAB1;
 pub(crate) const FRAME: usize = 4 << 20;
 /// No frame that we write is larger when decompressed, headers with large attributes included; a table that says
 /// otherwise is damaged, and is not given memory.
-const FRAME_LIMIT: u32 = 256 << 20;
+const FRAME_LIMIT: u32 = 64 << 20;
 
 /// One zstd frame of the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -167,7 +167,7 @@ pub fn restore(restore: &Restore<'_>, options: &Options, progress: &dyn Progress
         Some(error) => return Err(error),
         None => fed?,
     };
-    let totals = settle.run(&shared, open_target()?, open_target()?)?;
+    let totals = settle.run(&shared, restore.manifest, open_target()?, open_target()?)?;
     shared.failure.take().map_or(Ok(()), Err)?;
     let mut problems = std::mem::take(&mut *lock(&shared.problems));
     problems.sort_by(|one, other| one.path.cmp(&other.path));
@@ -201,7 +201,7 @@ impl Feeder<'_, '_> {
                     self.directory(&entry);
                     settle.directories.push(entry);
                 }
-                Kind::HardLink => settle.links.push(entry),
+                Kind::HardLink => settle.links += 1,
                 Kind::File if entry.stored() > self.shared.room(&entry, manifest)? => {
                     self.large(entry, manifest)?;
                 }

@@ -3,13 +3,15 @@
 //! Each step would be undone by an earlier one coming later: a new link changes the time of its directory, and in an
 //! immutable directory nothing can be made.
 
+use std::path::Path;
+
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::Error;
 use crate::dirs::{Dirs, open_dir};
-use crate::entry::{Entry, split};
-use crate::manifest::Totals;
+use crate::entry::{Entry, Kind, split};
+use crate::manifest::{Reader, Totals};
 use crate::metadata;
 use crate::pipeline::lock;
 use crate::restore::{Shared, replacing};
@@ -19,16 +21,28 @@ use crate::restore::{Shared, replacing};
 pub struct Settle {
     /// In the order of the archive: parents first.
     pub directories: Vec<Entry>,
-    pub links: Vec<Entry>,
+    /// Hard links; they are read from the manifest again, because a tree of copies may have a million.
+    pub links: u64,
     pub totals: Totals,
 }
 
 impl Settle {
     /// Does it all. Two views of the target, because a hard link has two ends.
-    pub fn run(self, shared: &Shared<'_>, mut dirs: Dirs, mut others: Dirs) -> Result<Totals, Error> {
-        for entry in &self.links {
+    pub fn run(
+        self,
+        shared: &Shared<'_>,
+        manifest: &Path,
+        mut dirs: Dirs,
+        mut others: Dirs,
+    ) -> Result<Totals, Error> {
+        let entries = if self.links > 0 { Some(Reader::open(manifest)?) } else { None };
+        for entry in entries.into_iter().flatten() {
             shared.check()?;
-            if let Err(error) = link(entry, &mut dirs, &mut others) {
+            let entry = entry?;
+            if entry.kind != Kind::HardLink {
+                continue;
+            }
+            if let Err(error) = link(&entry, &mut dirs, &mut others) {
                 let target = String::from_utf8_lossy(&entry.link);
                 shared.failed(&entry.path, &format!("cannot link it to /{target}"), error);
             }
