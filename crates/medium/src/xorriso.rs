@@ -13,7 +13,7 @@ const ELTORITO: &str = "/boot/grub/eltorito.img";
 /// The GPT type of an EFI system partition.
 const ESP_TYPE: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
 /// Rough size of everything on an ISO that is not a file of ours: headers, directories, the padding at the end.
-const OVERHEAD: u64 = 8 << 20;
+const OVERHEAD: u64 = 1 << 20;
 
 /// Whether the program is there.
 pub(crate) fn check(sys: &dyn Sys) -> Result<()> {
@@ -84,7 +84,9 @@ impl Drop for Unfinished<'_> {
 fn explain(sys: &dyn Sys, error: sys::Error, out: &Path, needed: u64) -> Error {
     let full = match &error {
         sys::Error::Failed { stderr, .. } => {
-            stderr.contains("No space left") || stderr.contains("Disk quota exceeded")
+            stderr.contains("No space left")
+                || stderr.contains("exceeds free space")
+                || stderr.contains("Disk quota exceeded")
         }
         _ => false,
     };
