@@ -75,7 +75,7 @@ impl Targets {
                 return Err(changed(format!("it has {} bytes, not {}", facts.size, chosen.size)));
             }
             if let (Some(is), Some(was)) = (&facts.serial, &chosen.identity.serial)
-                && is.trim() != was.trim()
+                && tidy(is) != tidy(was)
             {
                 return Err(changed(format!("it has the serial number {}, not {was}", is.trim())));
             }
@@ -91,6 +91,11 @@ impl Targets {
         }
         Ok(disks)
     }
+}
+
+/// A serial number as udev writes it: blanks inside become one underscore.
+fn tidy(serial: &str) -> String {
+    serial.replace(['\0', '_'], " ").split_whitespace().collect::<Vec<_>>().join("_")
 }
 
 /// The digits of a world-wide name, without the prefix that differs between sources (`0x5000…`, `naa.5000…`,
@@ -185,5 +190,26 @@ impl WritableDisk {
             return Err(Error::OutOfRange { device: self.path.clone(), offset, length, size });
         }
         Ok(self.hands.write(&self.path, &self.facts.number, offset, bytes)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_one_disk_from_two_sources_agree() {
+        assert_eq!(tidy("  S3 X  1\n"), tidy("S3_X_1"));
+        assert_eq!(hexadecimal("naa.5000c500a1b2c3d4"), hexadecimal("0x5000C500A1B2C3D4"));
+        assert_eq!(hexadecimal("naa.600508b400105e210000900000490000"), hexadecimal("0x600508b400105e21"));
+        assert_eq!(hexadecimal("t10.ATA     QEMU HARDDISK QM00001"), None);
+    }
+
+    #[test]
+    fn the_kernel_hands_write_to_nothing_but_the_named_block_device() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = crate::Kernel.write(file.path(), "253:0", 0, b"x").unwrap_err().to_string();
+        assert!(error.contains("not 253:0"), "{error}");
+        assert_eq!(file.as_file().metadata().unwrap().len(), 0);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use apply::{Journal, Silent};
 use layout::diff;
-use machine::Machine;
+use machine::{Machine, fast_dir};
 use plan::Choices;
 use sys::Cancel;
 
@@ -28,7 +28,7 @@ fn round_trip(each: u64, cases: &[&str]) {
     }
     original.tool("sfdisk", &["-q", "/dev/vda"], &script);
     // debugfs takes its request as one argument or from a file.
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let requests = dir.path().join("requests");
     std::fs::write(&requests, "set_super_value flags 2\nset_super_value mount_opts nodiscard,barrier\n")
         .unwrap();
@@ -89,7 +89,6 @@ fn ext() {
             "mke2fs -q -F -t ext4 -O mmp @",
             "mke2fs -q -F -t ext4 -O encrypt @",
             "mke2fs -q -F -t ext2 -O none @",
-            "mke2fs -q -F -t ext4 -T news @",
             "mke2fs -q -F -t ext4 -T largefile4 @",
             "mke2fs -q -F -r 0 @",
             "mke2fs -q -F -t ext4 @;tune2fs -E hash_alg=legacy,mount_opts=nodiscard @;debugfs -w -f FLAGS @",
@@ -102,20 +101,21 @@ fn xfs() {
     round_trip(
         GIB / 2,
         &[
-            "mkfs.xfs -q -f @",
-            "mkfs.xfs -q -f -m crc=0 @",
-            "mkfs.xfs -q -f -m crc=0,finobt=0 -i attr=1,projid32bit=0 -l lazy-count=0,version=1 @",
-            "mkfs.xfs -q -f -m bigtime=0,inobtcount=0,reflink=0,rmapbt=1 -i nrext64=0,sparse=0 @",
-            "mkfs.xfs -q -f -m finobt=0,inobtcount=0 -i size=1024,maxpct=10 -L label-x @",
-            "mkfs.xfs -q -f -b size=1024 -n size=8192 @",
-            "mkfs.xfs -q -f -s size=4096 -l su=32768 @",
-            "mkfs.xfs -q -f -d su=64k,sw=4 @",
-            "mkfs.xfs -q -f -d agcount=7 -l size=20m @",
-            "mkfs.xfs -q -f -n version=ci @",
-            "mkfs.xfs -q -f -d size=100m @",
-            "mkfs.xfs -q -f -m crc=0 -n ftype=0 @",
-            "mkfs.xfs -q -f @;xfs_admin -U d385b3ca-a3f5-4b8b-999c-83cec26cc6cb @",
-            "mkfs.xfs -q -f -d agcount=1 @",
+            "mkfs.xfs -q -f -l size=6m @",
+            "mkfs.xfs -q -f -l size=6m -m crc=0 @",
+            "mkfs.xfs -q -f -m crc=0,finobt=0 -i attr=1,projid32bit=0 -l size=6m,lazy-count=0,version=1 @",
+            "mkfs.xfs -q -f -l size=6m -m bigtime=0,inobtcount=0,reflink=0,rmapbt=1 -i nrext64=0,sparse=0 @",
+            "mkfs.xfs -q -f -l size=6m -m finobt=0,inobtcount=0 -i size=1024,maxpct=10 -L label-x @",
+            "mkfs.xfs -q -f -l size=6m -b size=1024 -n size=8192 @",
+            "mkfs.xfs -q -f -s size=4096 -l size=20m,su=32768 @",
+            "mkfs.xfs -q -f -l size=20m -d su=64k,sw=4 @",
+            "mkfs.xfs -q -f -l size=20m,su=4096 -d su=64k,sw=4 @",
+            "mkfs.xfs -q -f -d agcount=7 -l size=9m @",
+            "mkfs.xfs -q -f -l size=6m -n version=ci @",
+            "mkfs.xfs -q -f -l size=6m -d size=100m @",
+            "mkfs.xfs -q -f -l size=6m -m crc=0 -n ftype=0 @",
+            "mkfs.xfs -q -f -l size=6m @;xfs_admin -U d385b3ca-a3f5-4b8b-999c-83cec26cc6cb @",
+            "mkfs.xfs -q -f -l size=20m -d agcount=1 @",
         ],
     );
 }

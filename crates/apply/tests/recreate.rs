@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use apply::{Applied, Error, Journal, Silent};
 use layout::{Layout, diff};
-use machine::Machine;
+use machine::{Machine, fast_dir};
 use plan::{Choices, Plan};
 use sys::Cancel;
 
@@ -48,7 +48,7 @@ fn round_trip(original: &Machine, disks: &[(&str, &str, u64)]) -> Vec<String> {
         blank.disk(name, serial, *size);
     }
     let plan = make_plan(&saved, &blank.layout());
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let mut journal = Journal::open(&dir.path().join("journal.json"), &plan).unwrap();
     let applied = recover(&blank, &plan, &mut journal).unwrap();
     assert!(applied.devices.len() > disks.len());
@@ -135,7 +135,7 @@ fn a_recovery_that_is_cut_anywhere_continues_to_the_same_end() {
     machine.sh("mkswap -q /dev/vda4");
     machine.mounted("/dev/vda2", "/", "ext4");
     let saved = machine.layout();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let mut cuts = 0;
     for n in 0.. {
         let mut finished = true;
@@ -170,4 +170,76 @@ fn a_recovery_that_is_cut_anywhere_continues_to_the_same_end() {
         }
     }
     assert!(cuts > 15, "{cuts}");
+}
+
+#[test]
+fn a_further_disk_stays_as_it_is_and_a_changed_one_is_not_written() {
+    let original = gpt_machine();
+    let saved = original.layout();
+    let machine = Arc::new(Machine::new());
+    // The foreign disk comes first and has the right size; the blank one is larger.
+    machine.disk("vda", "F", 700 * MIB);
+    machine.sh("mke2fs -q -F -t ext4 /dev/vda");
+    machine.disk("vdb", "N", 720 * MIB);
+    let before = machine.bytes("vda", 0, (8 * MIB) as usize);
+    let present = machine.layout();
+    let plan = make_plan(&saved, &present);
+    let dir = fast_dir();
+    let path = dir.path().join("journal");
+
+    // What is protected is no target, whatever the plan says.
+    let protected =
+        BTreeMap::from([(plan.fit.disks[0].present.clone(), "it carries the archive".to_owned())]);
+    assert!(matches!(apply::targets(&plan, &present, &protected), Err(Error::Protected { .. })));
+
+    // Another disk got the name since the plan was made.
+    let targets = apply::targets(&plan, &present, &BTreeMap::new()).unwrap();
+    machine.disk("vdb", "OTHER", 720 * MIB);
+    let mut journal = Journal::open(&path, &plan).unwrap();
+    let run = |targets, journal: &mut Journal| {
+        apply::run_with(&*machine, machine.clone(), &plan, targets, journal, &Silent, &Cancel::default())
+    };
+    let error = run(targets.clone(), &mut journal).unwrap_err().to_string();
+    assert!(error.contains("serial number OTHER, not N"), "{error}");
+
+    // Somebody mounted it.
+    machine.disk("vdb", "N", 720 * MIB);
+    machine.mounted("/dev/vdb", "/media/x", "ext4");
+    let error = run(targets.clone(), &mut journal).unwrap_err().to_string();
+    assert!(error.contains("/dev/vdb is mounted at /media/x"), "{error}");
+    assert!(error.contains("No disk was written to."), "{error}");
+    machine.unmount_all();
+    let changed = |line: &String| line.contains("vdb");
+    assert!(!machine.log().iter().any(changed), "{:?}", machine.log());
+
+    let applied = run(targets, &mut journal).unwrap();
+    let disk = &applied.disks[&plan.fit.disks[0].saved];
+    assert!(matches!(disk.write_at(720 * MIB - 1, b"xx"), Err(Error::OutOfRange { .. })));
+    assert!(matches!(disk.write_at(u64::MAX, b"xx"), Err(Error::OutOfRange { .. })));
+    disk.write_at(0, b"boot").unwrap();
+    assert_eq!(machine.bytes("vdb", 0, 4), b"boot");
+    assert_eq!(machine.bytes("vda", 0, (8 * MIB) as usize), before);
+    assert!(!machine.log().iter().skip(1).any(|line| line.contains("/dev/vda")));
+    machine.unmount_all();
+}
+
+#[test]
+fn a_journal_of_another_plan_is_put_aside_and_a_torn_line_does_not_count() {
+    let saved = gpt_machine().layout();
+    let blank = Arc::new(Machine::new());
+    blank.disk("vda", "S1", 700 * MIB);
+    let plan = make_plan(&saved, &blank.layout());
+    let dir = fast_dir();
+    let path = dir.path().join("sub/journal.json");
+    drop(Journal::open(&path, &plan).unwrap());
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    text.push_str("{\"done\":{\"step\":1}}\n{\"done\":{\"step\":3}}\n{\"done\":{\"st");
+    std::fs::write(&path, &text).unwrap();
+    let journal = Journal::open(&path, &plan).unwrap();
+    assert!(journal.is_resumed());
+    assert_eq!(journal.done(), 1, "step 2 is missing");
+    let other = Plan { recovery_point: "point-2".into(), ..plan };
+    let journal = Journal::open(&path, &other).unwrap();
+    assert_eq!((journal.is_resumed(), journal.done()), (false, 0));
+    assert!(path.with_extension("json.old").exists());
 }

@@ -47,9 +47,14 @@ fn not_found(path: &Path) -> Error {
     Error::io("read", path)(IoError::from(ErrorKind::NotFound))
 }
 
+/// A temporary directory in memory where there is one: the tools flush after every change.
+pub fn fast_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 impl Machine {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), state: Mutex::default() }
+        Self { dir: fast_dir(), state: Mutex::default() }
     }
 
     /// Plugs in a blank disk.
