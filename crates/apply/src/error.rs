@@ -62,6 +62,15 @@ pub enum Error {
         /// Expected and seen.
         what: String,
     },
+    /// The running kernel cannot mount this type.
+    #[error(
+        "the running kernel has no driver for {fs_type}: its module is missing from the rescue system or does not load \
+         (modprobe {fs_type})"
+    )]
+    NoDriver {
+        /// Filesystem type.
+        fs_type: String,
+    },
     /// The machine refused something.
     #[error(transparent)]
     Sys(#[from] sys::Error),

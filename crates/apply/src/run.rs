@@ -18,6 +18,9 @@ const PATIENCE: u32 = 300;
 /// How much is zeroed at each end: more than any superblock or signature lies away from it.
 const ENDS: u64 = 1 << 20;
 
+/// `ENODEV` of the kernel.
+const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
+
 /// Told of every step before it begins.
 pub trait Progress {
     /// Step `n` of `of` begins; steps that an earlier run did are not told.
@@ -117,6 +120,10 @@ fn state(begun: bool, step: &Step, error: &Error) -> String {
     let first = !begun && (untouched || !step.action.writes());
     if first && step.id == 1 {
         "No disk was written to.".into()
+    } else if !step.action.writes() {
+        "All filesystems are made, their files are not restored yet; remove the cause and run 'rear recover' again: it \
+         continues from here"
+            .into()
     } else {
         format!(
             "{} is half-written; remove the cause and run 'rear recover' again: it continues from here",
@@ -314,10 +321,19 @@ impl Runner<'_> {
         self.disk(target)?.check(self.sys)?;
         let node = self.node(target)?;
         let root = self.root.get_or_insert_with(|| directory.to_owned()).clone();
-        if let Some(mount) = self.hands.mount(&node, directory, &root, fs_type, options)? {
-            self.mounts.push(mount);
+        match self.hands.mount(&node, directory, &root, fs_type, options) {
+            Ok(mount) => {
+                if let Some(mount) = mount {
+                    self.mounts.push(mount);
+                }
+                Ok(())
+            }
+            // The kernel's way to say that it does not know the type.
+            Err(sys::Error::Io { source, .. }) if source.raw_os_error() == Some(ENODEV) => {
+                Err(Error::NoDriver { fs_type: fs_type.to_owned() })
+            }
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 
     /// The node of every recreated device.
