@@ -15,7 +15,7 @@ for which in o r; do
         for node in /sys/block/${device##*/}/${device##*/}*; do
             [ -e "$node/partition" ] || continue
             number=$(cat "$node/partition")
-            blkid -p -o export "/dev/${node##*/}" | grep -v '^DEVNAME=' > $out/$which-blkid-$index-$number
+            blkid -p -o export "/dev/${node##*/}" | grep -Ev '^(DEVNAME|PART_ENTRY_DISK)=' > $out/$which-blkid-$index-$number
             # An extended partition is a table, no content.
             [ "$(cat "$node/size")" -gt 8 ] || continue
             case "$(blkid -p -s TYPE -o value "/dev/${node##*/}")" in
