@@ -393,8 +393,9 @@ impl<'a> Drill<'a> {
 
     fn refused(&self, machine: &Machine, limit: Duration, disks: &[PathBuf], sizes: &[String]) -> Result<()> {
         let mut running = machine.power_on(self.lab)?;
-        let mut wanted = vec!["(?m)^rear: recovery FAILED:".to_owned()];
-        wanted.extend(self.scenario.recover.console.iter().cloned());
+        let refusal = self.scenario.recover.refusal.as_deref().unwrap_or("(?m)^rear: recovery FAILED:");
+        let mut wanted = self.scenario.recover.console.clone();
+        wanted.push(refusal.to_owned());
         running.says(&wanted, limit)?;
         // Whatever it would still do to the disks, it has the time to do it.
         std::thread::sleep(Duration::from_secs(5));

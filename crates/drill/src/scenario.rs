@@ -151,6 +151,8 @@ pub struct Recover {
     pub keep_nvram: bool,
     /// Patterns that must be seen on the console, in this order.
     pub console: Vec<String>,
+    /// What a refusal looks like on the console, where it is not `rear`'s own sentence.
+    pub refusal: Option<String>,
     /// Limit in seconds.
     pub timeout: Option<u64>,
 }
@@ -283,8 +285,13 @@ impl Catalogue {
                 machine.disk.iter_mut().for_each(|disk| disk.sector_size = size);
             }
             check(&machine, &file.recover).map_err(|detail| wrong(path, detail))?;
-            for pattern in
-                file.recover.console.iter().chain(&file.compare.paths).chain(&file.compare.identifiers)
+            for pattern in file
+                .recover
+                .console
+                .iter()
+                .chain(&file.recover.refusal)
+                .chain(&file.compare.paths)
+                .chain(&file.compare.identifiers)
             {
                 Regex::new(pattern).map_err(|error| wrong(path, format!("'{pattern}': {error}")))?;
             }
