@@ -100,9 +100,6 @@ pub struct Settings {
     pub backup: Backup,
     pub backup_url: Location,
     pub backup_prog_exclude: Vec<String>,
-    pub backup_prog_include: Vec<String>,
-    pub backup_only_include: Tristate,
-    pub backup_only_exclude: Tristate,
     /// Mount points, without `fs:`.
     pub exclude_backup: Vec<String>,
     pub pre_backup_script: Vec<String>,
@@ -148,7 +145,6 @@ pub struct Settings {
     pub pre_recovery_script: Vec<String>,
     pub post_recovery_script: Vec<String>,
     pub rebuild_initramfs: Tristate,
-    pub using_uefi_bootloader: Tristate,
     pub keep_build_dir: Tristate,
     pub logfile: PathBuf,
 }
@@ -183,9 +179,6 @@ impl Settings {
                 .url("BACKUP_URL", Location::backup)
                 .unwrap_or_else(|| Location::Iso { dir: "backup".into() }),
             backup_prog_exclude: patterns(r, "BACKUP_PROG_EXCLUDE"),
-            backup_prog_include: patterns(r, "BACKUP_PROG_INCLUDE"),
-            backup_only_include: r.tristate("BACKUP_ONLY_INCLUDE"),
-            backup_only_exclude: r.tristate("BACKUP_ONLY_EXCLUDE"),
             exclude_backup: mount_points(r, "EXCLUDE_BACKUP"),
             pre_backup_script: r.command("PRE_BACKUP_SCRIPT"),
             post_backup_script: r.command("POST_BACKUP_SCRIPT"),
@@ -223,7 +216,6 @@ impl Settings {
             pre_recovery_script: r.command("PRE_RECOVERY_SCRIPT"),
             post_recovery_script: r.command("POST_RECOVERY_SCRIPT"),
             rebuild_initramfs: r.tristate("REBUILD_INITRAMFS"),
-            using_uefi_bootloader: r.tristate("USING_UEFI_BOOTLOADER"),
             keep_build_dir: r.tristate("KEEP_BUILD_DIR"),
             logfile: r.path("LOGFILE").unwrap_or_else(|| "/var/log/rear/rear.log".into()),
         }

@@ -83,13 +83,14 @@ impl Context {
     }
 
     /// Where the finished medium goes.
-    pub fn output_file(&self) -> Result<PathBuf> {
+    pub fn output_file(&self) -> PathBuf {
         let settings = self.settings();
         let name = format!("{}.iso", settings.iso_prefix);
-        Ok(match &settings.output_url {
-            Some(config::Location::File { path }) => path.join(&settings.output_prefix).join(name),
-            None | Some(config::Location::Null | config::Location::Iso { .. }) => settings.iso_dir.join(name),
-        })
+        // As in the Bash program, OUTPUT_URL is BACKUP_URL where it is not set.
+        match settings.output_url.as_ref().unwrap_or(&settings.backup_url) {
+            config::Location::File { path } => path.join(&settings.output_prefix).join(name),
+            config::Location::Null | config::Location::Iso { .. } => settings.iso_dir.join(name),
+        }
     }
 }
 

@@ -49,6 +49,13 @@ impl Mount {
         Ok(Self { target: target.to_owned() })
     }
 
+    /// Shows one filesystem, without what is mounted below, at a second place: also what its mount points hide.
+    pub fn bind_one(source: &Path, target: &Path) -> Result<Self> {
+        rustix::mount::mount_bind(source, target)
+            .map_err(|error| Error::io("bind-mount at", target)(error.into()))?;
+        Ok(Self { target: target.to_owned() })
+    }
+
     /// Takes over the duty to unmount something that a program (`mount`) mounted.
     pub fn adopt(target: impl Into<PathBuf>) -> Self {
         Self { target: target.into() }

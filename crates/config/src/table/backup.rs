@@ -40,9 +40,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         .quiet(&["backup"]),
     Setting::text("BACKUP_PROG_SUFFIX", "", "File name suffix of the archive.").ignored(CODEC).quiet(&[".tar"]),
     Setting::list("BACKUP_PROG_EXCLUDE", &["/tmp/*", "/dev/shm/*", "/var/tmp/rear.*", "/var/lib/rear/output/*"], "Files that are left out of the backup: patterns of absolute paths, where `*` also matches `/`. A directory that matches only by its content (`/tmp/*`) comes back empty."),
-    Setting::list("BACKUP_PROG_INCLUDE", &[], "Further mount points or paths to save, besides the filesystems of the layout."),
-    Setting::switch("BACKUP_ONLY_INCLUDE", "no", "Save only what BACKUP_PROG_INCLUDE names, nothing by itself."),
-    Setting::switch("BACKUP_ONLY_EXCLUDE", "no", "Leave out only what BACKUP_PROG_EXCLUDE names, nothing by itself."),
+    Setting::list("BACKUP_PROG_INCLUDE", &[], "Further mount points or paths to save, besides the filesystems of the layout.")
+        .ignored("Every mounted local filesystem is saved without being named; the coverage table shows which."),
+    Setting::switch("BACKUP_ONLY_INCLUDE", "no", "Save only what BACKUP_PROG_INCLUDE names, nothing by itself.")
+        .refused("Everything would be saved although you asked for less; leave filesystems out with EXCLUDE_BACKUP, files with BACKUP_PROG_EXCLUDE.")
+        .quiet(NO),
+    Setting::switch("BACKUP_ONLY_EXCLUDE", "no", "Leave out only what BACKUP_PROG_EXCLUDE names, nothing by itself.")
+        .ignored("What is left out besides is named with its rule in the coverage table.")
+        .quiet(NO),
     Setting::list("EXCLUDE_BACKUP", &[], "Mount points whose files are not saved, although the filesystem is recreated (empty). The form `fs:/x` is the same as `/x`."),
     Setting::list("EXCLUDE_RESTORE", &[], "Files of the backup that are not restored.")
         .refused("They would be restored although you asked for the opposite; leave them out of the backup with BACKUP_PROG_EXCLUDE."),

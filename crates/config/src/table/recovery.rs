@@ -19,7 +19,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::text("RECOVERY_COMMANDS_LABEL", "", "How RECOVERY_COMMANDS are called.").ignored("RECOVERY_COMMANDS are not used."),
     Setting::text("REBOOT_COMMANDS_LABEL", "", "How REBOOT_COMMANDS are called.").ignored("REBOOT_COMMANDS are not used."),
     Setting::switch("REBUILD_INITRAMFS", "", "Rebuild the restored initramfs. Empty: only when it lacks a driver that the present hardware needs; `yes`: always; `no`: never."),
-    Setting::switch("USING_UEFI_BOOTLOADER", "", "Whether this machine boots by UEFI. Empty: as the running kernel says."),
+    Setting::switch("USING_UEFI_BOOTLOADER", "", "Whether this machine boots by UEFI.")
+        .ignored("What counts is how the running system was started, as the kernel says it."),
     Setting::new("UEFI_BOOTLOADER", Kind::Path, "", "UEFI boot loader file for the medium.").ignored("The boot loader is found by itself, the distribution's signed one where there is one."),
     Setting::new("SECURE_BOOT_BOOTLOADER", Kind::Path, "", "First stage for Secure Boot on the medium.").ignored("The distribution's signed shim is found by itself."),
     Setting::new("BOOTLOADER", Kind::Word, "", "The boot loader of this machine.")

@@ -1,7 +1,7 @@
 //! Asking the running machine: its layout and what of it is covered.
 
-use layout::Layout;
-use probe::{Coverage, Rules};
+use layout::{Bytes, Layout};
+use probe::{Coverage, Decision, Rules};
 
 use crate::context::Context;
 use crate::failure::Result;
@@ -14,6 +14,21 @@ pub struct Machine {
     pub coverage: Coverage,
     /// The part of the layout that a recovery makes again.
     pub wanted: Layout,
+}
+
+impl Machine {
+    /// Bytes in use on the filesystems that are archived.
+    pub fn data_bytes(&self) -> u64 {
+        self.coverage
+            .rows
+            .iter()
+            .filter(|row| {
+                matches!(row.decision, Decision::Captured) && self.coverage.mounts.contains(&row.what)
+            })
+            .filter_map(|row| row.bytes)
+            .map(Bytes::get)
+            .sum()
+    }
 }
 
 /// Probes the machine and applies the rules of the configuration.

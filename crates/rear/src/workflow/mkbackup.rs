@@ -59,7 +59,7 @@ impl Destinations {
             .hint("set BACKUP=NETFS"));
         }
         let archive = !none && what != What::RescueOnly;
-        let iso = (what != What::BackupOnly).then(|| context.output_file()).transpose()?;
+        let iso = (what != What::BackupOnly).then(|| context.output_file());
         let (dir_on_medium, backup_dir) = match &settings.backup_url {
             config::Location::Iso { dir } => {
                 if what == What::BackupOnly {
@@ -70,7 +70,9 @@ impl Destinations {
                 }
                 (dir.trim_matches('/').to_owned(), None)
             }
-            config::Location::File { path } => ("rear".to_owned(), Some(path.join(&settings.output_prefix))),
+            config::Location::File { path } => {
+                ("rear".to_owned(), Some(path.join(&settings.output_prefix).join("backup")))
+            }
             config::Location::Null => ("rear".to_owned(), None),
         };
         Ok(Self { iso, dir_on_medium, backup_dir: backup_dir.filter(|_| archive), archive })
@@ -92,6 +94,8 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     // Whatever is created from here on, by us or by the programs we run, is for root alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     context.show_config_warnings();
+    // No mount of ours is seen outside, and all of them are gone when this process ends, however it ends.
+    sys::mount::private_namespace()?;
     let destinations = Destinations::decide(context, what)?;
 
     let stage = context.ui.stage("probe");
@@ -144,15 +148,10 @@ fn check(
     if destinations.iso.is_some() {
         preflight::medium(context, machine, recipe, &mut refusals);
     }
-    let data: u64 = machine
-        .coverage
-        .rows
-        .iter()
-        .filter(|row| matches!(row.decision, probe::Decision::Captured))
-        .filter_map(|row| row.bytes)
-        .map(Bytes::get)
-        .sum();
-    let data = if destinations.archive { data } else { 0 };
+    if destinations.archive && machine.coverage.mounts.first().is_none_or(|mount| mount != "/") {
+        refusals.add("the root filesystem is not captured; without it there is no machine to recover");
+    }
+    let data = if destinations.archive { machine.data_bytes() } else { 0 };
     if let Some(dir) = &destinations.backup_dir {
         preflight::space(context, dir, data, 1, &mut refusals);
         archive::refuse_doomed(context, machine, dir, &mut refusals);
@@ -232,7 +231,7 @@ fn make(
         }
         let uefi = machine.layout.machine.firmware == Firmware::Uefi;
         let dir = &destinations.dir_on_medium;
-        let bytes = medium::write(context, &seal, recipe, image, &carried, dir, staging.path(), iso, uefi)?;
+        let bytes = medium::write(context, &seal, image, &carried, dir, staging.path(), iso, uefi)?;
         made.files.push((iso.clone(), bytes));
         made.on_own_disk = archive::lies_on_wanted_disk(context, machine, iso);
     }

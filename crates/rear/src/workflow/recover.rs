@@ -68,6 +68,9 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     finish::report(context, &opened, plan, root, &log, &problems)?;
     let stage = context.ui.stage("unmount");
     applied.mounts.unmount()?;
+    if let Some(medium) = opened.medium {
+        medium.mount.unmount()?;
+    }
     stage.done("all filesystems are written and unmounted");
 
     if !problems.is_empty() {
@@ -264,6 +267,7 @@ fn restore(
     let manifest = opened.dir.join(point::MANIFEST);
     let plain = plain_mounts(&opened.layout);
     let options = context.archive_options();
+    remove_lost_and_found(&manifest, &opened.layout, root, &options)?;
     let stage = context.ui.stage_of("restore", archive.data_bytes);
     let order = backup::Restore {
         archive: &opened.dir.join(point::ARCHIVE),
@@ -290,11 +294,32 @@ fn restore(
             .iter()
             .map(|difference| format!("{}: {}", difference.path.display(), difference.what)),
     );
+    let extra = backup::extra(&manifest, root, &[], &options)?;
+    problems.extend(extra.iter().map(|path| format!("{}: was not in the backup", path.display())));
     stage.done(format!(
         "{} files compared with the manifest, {} differ",
         comparison.files,
-        comparison.differences.len()
+        comparison.differences.len() + extra.len()
     ));
+    Ok(())
+}
+
+/// mke2fs makes `lost+found` in every filesystem; where the machine had removed it, it is removed again.
+fn remove_lost_and_found(
+    manifest: &Path,
+    layout: &Layout,
+    root: &Path,
+    options: &backup::Options,
+) -> Result<()> {
+    let candidates: Vec<PathBuf> =
+        layout.mounts.iter().map(|mount| Path::new(&mount.mount_point).join("lost+found")).collect();
+    for path in backup::extra(manifest, root, &[], options)? {
+        if candidates.contains(&path) {
+            let below = path.strip_prefix("/").unwrap_or(&path);
+            // One that is not empty stays, and is named by the comparison.
+            let _ = std::fs::remove_dir(root.join(below));
+        }
+    }
     Ok(())
 }
 

@@ -12,6 +12,22 @@ use crate::point::{self, Archive, Part, Seal};
 use crate::workflow::machine::Machine;
 use crate::workflow::preflight::Refusals;
 
+/// Where the captured filesystems are shown without what is mounted over them (in our own mount namespace).
+const EXPOSED: &str = "/run/rear/source";
+
+/// Shows each captured filesystem alone: what lies hidden below `/dev`, `/run` or a network mount is a file of this
+/// machine like any other, and comes back. The binds are seen by this process alone.
+fn expose(mounts: &[PathBuf]) -> Result<sys::mount::Mounts> {
+    let root = Path::new(EXPOSED);
+    sys::fs::create_dir_private(root)?;
+    let mut exposed = sys::mount::Mounts::default();
+    for mount in mounts {
+        let below = mount.strip_prefix("/").unwrap_or(mount);
+        exposed.push(sys::mount::Mount::bind_one(mount, &root.join(below))?);
+    }
+    Ok(exposed)
+}
+
 /// Archives every covered filesystem into `dir`. Files that cannot be read fail the run; files that changed or
 /// vanished meanwhile are named.
 pub fn create(
@@ -24,13 +40,16 @@ pub fn create(
     let settings = context.settings();
     let exclude = Exclude::new(&settings.backup_prog_exclude)
         .map_err(|error| Failure::from(error).during("BACKUP_PROG_EXCLUDE"))?;
-    let mounts = machine.coverage.mounts.iter().map(PathBuf::from).collect();
-    let source = Source { root: PathBuf::from("/"), mounts, exclude, skip_paths: skip };
-    let total: u64 = machine.coverage.rows.iter().filter_map(|row| row.bytes).map(Bytes::get).sum();
+    let mounts: Vec<PathBuf> = machine.coverage.mounts.iter().map(PathBuf::from).collect();
+    let exposed = expose(&mounts)?;
+    let source = Source { root: PathBuf::from(EXPOSED), mounts, exclude, skip_paths: skip };
+    let total = machine.data_bytes();
     let archive = sys::fs::create_private(&dir.join(point::ARCHIVE))?;
     let manifest = sys::fs::create_private(&dir.join(point::MANIFEST))?;
     let stage = context.ui.stage_of("archive", total);
     let created = backup::create(&source, &archive, &manifest, &context.archive_options(), &stage)?;
+
+    exposed.unmount()?;
 
     let unreadable: Vec<_> =
         created.problems.iter().filter(|problem| problem.kind == ProblemKind::Unreadable).collect();

@@ -26,6 +26,9 @@ pub fn image(context: &Context, recipe: &Recipe<'_>, staging: &Path) -> Result<I
             image.missing_programs.join(" ")
         ));
     }
+    for warning in &image.warnings {
+        context.ui.warn(warning);
+    }
     stage.done(format!(
         "{} programs, {} kernel modules, {} firmware files, initramfs {}",
         image.programs,
@@ -42,7 +45,6 @@ pub fn image(context: &Context, recipe: &Recipe<'_>, staging: &Path) -> Result<I
 pub fn write(
     context: &Context,
     seal: &Seal,
-    recipe: &Recipe<'_>,
     image: &Image,
     parts_dir: &Path,
     dir_on_medium: &str,
@@ -86,8 +88,6 @@ pub fn write(
     }
 
     stage.note("reading it back");
-    let kernel = point::measure(&image.kernel, medium::KERNEL, &context.cancel)?;
-    let initrd = point::measure(&initramfs, medium::INITRAMFS, &context.cancel)?;
     let sealed = Part {
         name: target(point::SEAL),
         bytes: seal_text.len() as u64,
@@ -97,8 +97,9 @@ pub fn write(
         .parts
         .iter()
         .map(|part| Part { name: target(&part.name), ..part.clone() })
-        .chain([kernel, initrd, sealed])
+        .chain([sealed])
         .map(|part| Expected { target: part.name, bytes: part.bytes, blake3: part.blake3 })
+        .chain(written.parts)
         .collect();
     medium::read_back(&temporary, &expected, &context.cancel)?;
 
@@ -111,7 +112,6 @@ pub fn write(
     std::fs::rename(&temporary, out).map_err(|error| {
         Failure::failed(format!("cannot rename the finished ISO to {}: {error}", out.display()))
     })?;
-    let _ = recipe;
     stage.done(format!("{} {}, read back", out.display(), Bytes(written.bytes)));
     Ok(written.bytes)
 }

@@ -57,7 +57,8 @@ pub fn boot(
         }
     }
 
-    let chain = boot::check_chain(root, &context.sys, &opened.facts, &opened.layout)?;
+    let mut chain = boot::check_boot_code(&context.sys, &opened.facts, &paths)?;
+    chain.extend(boot::check_chain(root, &context.sys, &opened.facts, &opened.layout)?);
     for link in &chain {
         context.ui.explain(format!("{} {}: {}", if link.ok { "ok " } else { "BAD" }, link.what, link.detail));
         if !link.ok {
