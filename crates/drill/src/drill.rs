@@ -378,7 +378,9 @@ impl<'a> Drill<'a> {
     fn recovered(&self, machine: &Machine, limit: Duration, figures: &mut Figures) -> Result<()> {
         let mut running = machine.power_on(self.lab)?;
         let end = running.ends(limit)?;
-        figures.recovery = Some(running.since());
+        let took = running.since();
+        figures.recovery = Some(took);
+        write(&self.dir.join("recovery-seconds"), took.as_secs_f64().to_string())?;
         let error = |detail: String| Err(Error::Machine { detail, console: machine.console() });
         if end != End::Reset {
             return error("it was switched off instead of being restarted".to_owned());
@@ -475,6 +477,11 @@ impl<'a> Drill<'a> {
         let value = |name: &str| -> Option<f64> {
             time.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
         };
+        // A run that began with a later phase tells the numbers of the one that it continues.
+        if self.scenario.recover.expect == Expect::Recovered && figures.recovery.is_none() {
+            let seconds = read(&self.dir.join("recovery-seconds")).ok().and_then(|text| text.parse().ok());
+            figures.recovery = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        }
         figures.backup_seconds = value("seconds");
         figures.backup_rss_kib = value("rss_kib").map(|kib| kib as u64);
         figures.iso_bytes = read(&out.join("iso-bytes")).ok().and_then(|text| text.trim().parse().ok());
