@@ -42,6 +42,9 @@ pub fn open(path: &Path) -> Result<()> {
     if let Some(dir) = path.parent() {
         sys::fs::create_dir_private(dir).map_err(|error| fail(&error))?;
     }
+    if path.exists() && !path.is_file() {
+        return Err(fail(&"it is not an ordinary file"));
+    }
     if path.exists() {
         let mut old = path.as_os_str().to_owned();
         old.push(".old");

@@ -80,8 +80,9 @@ fn run(cli: Cli, ui: Ui) -> Result<()> {
     // Whatever failed because of the stop flag is a stop, however the room worded it.
     match result {
         Err(failure) if context.cancel.is_raised() && failure.code != Code::Incomplete => {
+            let kept = "what was half-made has been removed; what was there before is unchanged";
             Err(Failure::new(Code::Stopped, format!("stopped by a signal ({})", failure.message))
-                .hint("what was half-made has been removed; what was there before is unchanged"))
+                .hint(failure.hint.as_deref().unwrap_or(kept)))
         }
         result => result,
     }

@@ -112,6 +112,15 @@ impl Seal {
     }
 }
 
+/// Like [`measure`], but from the disk instead of from what was written a moment ago.
+pub fn read_back(path: &Path, name: &str, cancel: &sys::Cancel) -> Result<Part> {
+    let file = std::fs::File::open(path)?;
+    file.sync_all()?;
+    // Where the filesystem does not know the advice, what is read is what it has.
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    measure(path, name, cancel)
+}
+
 /// Size and hash of a file, as a part of this name.
 pub fn measure(path: &Path, name: &str, cancel: &sys::Cancel) -> Result<Part> {
     let mut file = std::fs::File::open(path)?;

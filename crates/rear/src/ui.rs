@@ -45,6 +45,11 @@ impl Ui {
         self.interactive
     }
 
+    /// Whether this question can be answered, by a person or in advance.
+    pub fn can_answer(&self, id: &str) -> bool {
+        self.interactive || self.answers.contains_key(id)
+    }
+
     /// Text for people; nothing in JSON mode.
     pub fn say(&self, text: impl AsRef<str>) {
         tracing::info!("{}", text.as_ref());
@@ -126,7 +131,7 @@ impl Ui {
 }
 
 /// Prints a line; a closed pipe (`rear dump | head`) is no reason to fail.
-fn out(text: &str) {
+pub fn out(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 

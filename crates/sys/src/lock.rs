@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::FlockOperation;
@@ -22,6 +23,8 @@ impl Lock {
             .write(true)
             .create(true)
             .truncate(false)
+            // Nobody else may hold it and block every backup.
+            .mode(0o600)
             .open(path)
             .map_err(Error::io("open the lock file", path))?;
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {

@@ -14,6 +14,6 @@ pub fn run(sys: &sys::Real, ui: &Ui, file: &Path) -> Result<()> {
     for warning in &converted.warnings {
         ui.warn(warning);
     }
-    print!("{}", converted.text);
+    crate::ui::out(converted.text.trim_end());
     Ok(())
 }

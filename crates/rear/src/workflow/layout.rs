@@ -14,7 +14,7 @@ pub fn show(context: &Context) -> Result<()> {
     require_root()?;
     let layout = probe::machine(&context.sys)?;
     if context.common.json {
-        print!("{}", layout.to_json()?);
+        crate::ui::out(layout.to_json()?.trim_end());
     } else {
         context.ui.say(layout.tree().trim_end());
     }
@@ -64,5 +64,5 @@ pub fn check(context: &Context) -> Result<()> {
         Code::Changed,
         format!("the storage layout has changed since it was saved, in {} points", changes.len()),
     )
-    .hint("run rear mkbackup (or rear mkrescue) so that the recovery medium fits the machine again"))
+    .hint("run rear mkbackup, so that the recovery medium fits the machine again"))
 }

@@ -42,8 +42,10 @@ struct Destinations {
     iso: Option<PathBuf>,
     /// Directory on the medium that holds the recovery point's parts.
     dir_on_medium: String,
-    /// Directory of the recovery point, where the backup does not lie on the medium.
+    /// Directory of the recovery point, where an archive is made and does not lie on the medium.
     backup_dir: Option<PathBuf>,
+    /// Where a recovery finds the backup, when not on the medium: a URL.
+    elsewhere: Option<String>,
     /// Whether an archive is made.
     archive: bool,
 }
@@ -59,7 +61,8 @@ impl Destinations {
             .hint("set BACKUP=NETFS"));
         }
         let archive = !none && what != What::RescueOnly;
-        let iso = (what != What::BackupOnly).then(|| context.output_file());
+        let mut iso = (what != What::BackupOnly).then(|| context.output_file());
+        let mut elsewhere = None;
         let (dir_on_medium, backup_dir) = match &settings.backup_url {
             config::Location::Iso { dir } => {
                 if what == What::BackupOnly {
@@ -68,19 +71,32 @@ impl Destinations {
                     )
                     .hint("run rear mkbackup, or set BACKUP_URL=file:///DIRECTORY"));
                 }
+                if !archive && !none {
+                    // Under the usual name lies the medium with the whole backup: it must not be replaced by one
+                    // without.
+                    iso = iso.map(|path| path.with_file_name(format!("{}-rescue.iso", settings.iso_prefix)));
+                }
                 (dir.trim_matches('/').to_owned(), None)
             }
             config::Location::File { path } => {
-                ("rear".to_owned(), Some(path.join(&settings.output_prefix).join("backup")))
+                let dir = path.join(&settings.output_prefix).join("backup");
+                elsewhere = (!none).then(|| format!("file://{}", dir.display()));
+                ("rear".to_owned(), Some(dir))
             }
             config::Location::Null => ("rear".to_owned(), None),
         };
-        Ok(Self { iso, dir_on_medium, backup_dir: backup_dir.filter(|_| archive), archive })
+        let backup_dir = backup_dir.filter(|_| archive);
+        Ok(Self { iso, dir_on_medium, backup_dir, elsewhere, archive })
     }
 
-    /// Directory in which work in progress is kept: on the filesystem of the result.
-    fn work_dir(&self) -> Option<&Path> {
-        self.iso.as_deref().or(self.backup_dir.as_deref()).and_then(Path::parent)
+    /// Whether the medium holds the files.
+    fn archive_on_medium(&self) -> bool {
+        self.archive && self.backup_dir.is_none()
+    }
+
+    /// Directories in which work in progress is kept: on the filesystem of each result.
+    fn work_dirs(&self) -> impl Iterator<Item = &Path> {
+        self.iso.as_deref().into_iter().chain(self.backup_dir.as_deref()).filter_map(Path::parent)
     }
 }
 
@@ -107,21 +123,31 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     ));
     context.ui.say(machine.coverage.table().trim_end());
 
-    let id = sys::info::random_id()?;
-    let recipe = recipe::recipe(context, &id, &destinations)?;
-    let facts = check(context, &machine, &destinations, &recipe)?;
-
-    let result = hook(context, "PRE_BACKUP_SCRIPT", &context.settings().pre_backup_script)
-        .and_then(|()| make(context, &machine, &destinations, &recipe, &facts));
-    // The hooks belong together (freeze, thaw): the second runs even if the backup between them failed.
-    let after = hook(context, "POST_BACKUP_SCRIPT", &context.settings().post_backup_script);
-    let made = result?;
-    after?;
-
-    if what != What::BackupOnly {
-        super::layout::write(&machine.wanted)?;
+    for dir in destinations.work_dirs() {
+        remove_leftovers(context, dir);
     }
-    report(context, &made, started.elapsed().as_secs_f64());
+    let id = sys::info::random_id()?;
+    let mut recipe = recipe::recipe(context, &id, &destinations)?;
+    let facts = check(context, &machine, &destinations, &mut recipe)?;
+
+    let result = hook(&context.sys, context, "PRE_BACKUP_SCRIPT", &context.settings().pre_backup_script)
+        .and_then(|()| make(context, &machine, &destinations, &recipe, &facts));
+    // The hooks belong together (freeze, thaw): the second runs even if the backup between them failed or was
+    // stopped by a signal.
+    let unstoppable = sys::Real::default();
+    let after = hook(&unstoppable, context, "POST_BACKUP_SCRIPT", &context.settings().post_backup_script);
+    if result.is_err()
+        && let Err(failure) = &after
+    {
+        context.ui.warn(failure.to_string());
+    }
+    let made = result?;
+    report(context, &destinations, &made, started.elapsed().as_secs_f64());
+    let complete = |failure: Failure| failure.hint("the recovery point itself is complete and was read back");
+    after.map_err(complete)?;
+    if what != What::BackupOnly {
+        super::layout::write(&machine.wanted).map_err(complete)?;
+    }
     Ok(())
 }
 
@@ -139,11 +165,12 @@ fn check(
     context: &Context,
     machine: &Machine,
     destinations: &Destinations,
-    recipe: &image::Recipe<'_>,
+    recipe: &mut image::Recipe<'_>,
 ) -> Result<BootFacts> {
     let stage = context.ui.stage("check");
     let mut refusals = Refusals::default();
-    preflight::storage(context, machine, &mut refusals)?;
+    // What the recovery will run must be carried, so it must be here.
+    recipe.required_progs.extend(preflight::storage(context, machine, &mut refusals)?);
     let facts = preflight::boot(context, machine, &mut refusals);
     if destinations.iso.is_some() {
         preflight::medium(context, machine, recipe, &mut refusals);
@@ -158,8 +185,14 @@ fn check(
     }
     if let Some(dir) = destinations.iso.as_deref().and_then(Path::parent) {
         // The archive lies beside the medium until the medium has been written: two copies for a while.
-        let copies = if destinations.backup_dir.is_none() { 2 } else { 0 };
+        let copies = if destinations.archive_on_medium() { 2 } else { 0 };
         preflight::space(context, dir, data, copies, &mut refusals);
+        let settings = context.settings();
+        if settings.iso_recover_unattended && !destinations.archive_on_medium() {
+            context.ui.warn(
+                "there are no files on this medium, so an unattended recovery from it stops before any write",
+            );
+        }
     }
     refusals.verdict()?;
     stage.done("everything on this machine can be recovered");
@@ -173,26 +206,13 @@ fn make(
     recipe: &image::Recipe<'_>,
     facts: &BootFacts,
 ) -> Result<Made> {
-    let work = destinations.work_dir().ok_or_else(|| Failure::failed("the output has no directory"))?;
-    remove_leftovers(context, work);
-    let mut staging = sys::fs::Staging::create(work)?;
-    if context.settings().keep_build_dir == config::Tristate::Yes || context.common.debug {
-        staging.keep();
-        context.ui.say(format!("The working directory {} is kept.", staging.path().display()));
-    }
     let mut made = Made { id: recipe.rescue.recovery_point.clone(), ..Made::default() };
-
-    let image = match &destinations.iso {
-        Some(_) => Some(medium::image(context, recipe, staging.path())?),
+    let medium_staging = destinations.iso.as_deref().map(|iso| staging(context, iso)).transpose()?;
+    let image = match &medium_staging {
+        Some(staging) => Some(medium::image(context, recipe, staging.path())?),
         None => None,
     };
 
-    let parts_dir = staging.path().join("point");
-    sys::fs::create_dir_private(&parts_dir)?;
-    let mut parts = vec![
-        part(&parts_dir, point::LAYOUT, machine.wanted.to_json()?.as_bytes())?,
-        part(&parts_dir, point::BOOT, &serde_json::to_vec_pretty(facts)?)?,
-    ];
     let mut seal = Seal {
         format: point::FORMAT,
         id: made.id.clone(),
@@ -201,41 +221,67 @@ fn make(
         program: env!("CARGO_PKG_VERSION").to_owned(),
         parts: Vec::new(),
         archive: None,
-        elsewhere: destinations.backup_dir.as_ref().map(|dir| format!("file://{}", dir.display())),
+        elsewhere: destinations.elsewhere.clone(),
     };
-    if destinations.archive {
-        let mut skip = vec![staging.path().to_owned()];
-        skip.extend(destinations.iso.clone());
-        skip.extend(destinations.backup_dir.clone());
-        let (facts, problems) = archive::create(context, machine, &parts_dir, skip, &mut parts)?;
-        seal.archive = Some(facts);
-        made.problems = problems;
-    }
-    seal.parts = parts;
+    let small = |dir: &Path| -> Result<Vec<Part>> {
+        Ok(vec![
+            part(dir, point::LAYOUT, machine.wanted.to_json()?.as_bytes())?,
+            part(dir, point::BOOT, &serde_json::to_vec_pretty(facts)?)?,
+        ])
+    };
+    let mut skip: Vec<PathBuf> = medium_staging.iter().map(|staging| staging.path().to_owned()).collect();
+    skip.extend(destinations.iso.iter().flat_map(|iso| [iso.clone(), medium::old_name(iso)]));
+    skip.extend(destinations.backup_dir.clone());
 
+    let mut backup = None;
     if let Some(dir) = &destinations.backup_dir {
-        let inside = Seal { elsewhere: None, ..seal.clone() };
-        archive::publish(context, &inside, &parts_dir, dir)?;
-        made.files.push((dir.clone(), inside.parts.iter().map(|part| part.bytes).sum()));
-        // The medium carries layout and boot facts, and says where the rest is.
-        seal.parts.retain(|part| part.name == point::LAYOUT || part.name == point::BOOT);
-        seal.archive = None;
+        let staging = staging(context, dir)?;
+        skip.push(staging.path().to_owned());
+        let mut inside = Seal { elsewhere: None, parts: small(staging.path())?, ..seal.clone() };
+        let archive =
+            archive::create(context, machine, staging.path(), &skip, &mut inside.parts, &mut made.problems)?;
+        inside.archive = Some(archive);
+        backup = Some((dir, staging, inside));
     }
-    if let (Some(iso), Some(image)) = (&destinations.iso, &image) {
-        let carried =
-            if destinations.backup_dir.is_some() { staging.path().join("carried") } else { parts_dir };
-        if destinations.backup_dir.is_some() {
-            sys::fs::create_dir_private(&carried)?;
-            part(&carried, point::LAYOUT, machine.wanted.to_json()?.as_bytes())?;
-            part(&carried, point::BOOT, &serde_json::to_vec_pretty(facts)?)?;
+    let mut iso = None;
+    if let (Some(out), Some(staging), Some(image)) = (&destinations.iso, &medium_staging, &image) {
+        let parts_dir = staging.path().join("point");
+        sys::fs::create_dir_private(&parts_dir)?;
+        seal.parts = small(&parts_dir)?;
+        if destinations.archive_on_medium() {
+            let archive =
+                archive::create(context, machine, &parts_dir, &skip, &mut seal.parts, &mut made.problems)?;
+            seal.archive = Some(archive);
         }
         let uefi = machine.layout.machine.firmware == Firmware::Uefi;
         let dir = &destinations.dir_on_medium;
-        let bytes = medium::write(context, &seal, image, &carried, dir, staging.path(), iso, uefi)?;
-        made.files.push((iso.clone(), bytes));
-        made.on_own_disk = archive::lies_on_wanted_disk(context, machine, iso);
+        let (temporary, bytes) = medium::write(context, &seal, image, &parts_dir, dir, staging.path(), uefi)?;
+        iso = Some((out, temporary, bytes));
+    }
+
+    // Everything is written and read back: from here on there are only renames.
+    if let Some((dir, staging, inside)) = backup {
+        archive::publish(context, &inside, staging, dir)?;
+        made.files.push((dir.clone(), inside.parts.iter().map(|part| part.bytes).sum()));
+    }
+    if let Some((out, temporary, bytes)) = iso {
+        medium::put(context, &temporary, out)?;
+        made.files.push((out.clone(), bytes));
+        made.on_own_disk = archive::lies_on_wanted_disk(context, machine, out);
     }
     Ok(made)
+}
+
+/// A private directory beside a result, under its real path, so that the archive can leave it out by name.
+fn staging(context: &Context, result: &Path) -> Result<sys::fs::Staging> {
+    let parent = result.parent().ok_or_else(|| Failure::failed("the output has no directory"))?;
+    sys::fs::create_dir_private(parent)?;
+    let mut staging = sys::fs::Staging::create(&parent.canonicalize()?)?;
+    if context.settings().keep_build_dir == config::Tristate::Yes {
+        staging.keep();
+        context.ui.say(format!("The working directory {} is kept.", staging.path().display()));
+    }
+    Ok(staging)
 }
 
 /// Writes a small part and measures it.
@@ -268,20 +314,22 @@ fn remove_leftovers(context: &Context, dir: &Path) {
     }
 }
 
+/// How long a command of the configuration may take.
+const HOOK_LIMIT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
 /// Runs a command of the configuration: argv, no shell.
-pub fn hook(context: &Context, name: &str, argv: &[String]) -> Result<()> {
+pub fn hook(sys: &sys::Real, context: &Context, name: &str, argv: &[String]) -> Result<()> {
     let Some((program, arguments)) = argv.split_first() else { return Ok(()) };
     let stage = context.ui.stage("hook");
-    context
-        .sys
-        .run(&Cmd::new(program).args(arguments.iter().cloned()))
+    sys.run(&Cmd::new(program).args(arguments.iter().cloned()).timeout(HOOK_LIMIT))
         .map_err(|error| Failure::from(error).during(name))?;
     stage.done(format!("{name} ran"));
     Ok(())
 }
 
-fn report(context: &Context, made: &Made, seconds: f64) {
-    context.ui.say(format!("Recovery point {} is complete and was read back:", made.id));
+fn report(context: &Context, destinations: &Destinations, made: &Made, seconds: f64) {
+    let what = if destinations.archive { "Recovery point" } else { "Rescue medium without files" };
+    context.ui.say(format!("{what} {} is complete and was read back:", made.id));
     for (path, bytes) in &made.files {
         context.ui.say(format!("  {}  {}", path.display(), Bytes(*bytes)));
     }

@@ -51,8 +51,8 @@ impl Refusals {
     }
 }
 
-/// What of the storage could not be made again.
-pub fn storage(context: &Context, machine: &Machine, refusals: &mut Refusals) -> Result<()> {
+/// What of the storage could not be made again. Returns the programs that making it again needs.
+pub fn storage(context: &Context, machine: &Machine, refusals: &mut Refusals) -> Result<Vec<String>> {
     for row in machine.coverage.unsupported() {
         if let probe::Decision::Unsupported { why } = &row.decision {
             refusals.add(format!(
@@ -65,8 +65,8 @@ pub fn storage(context: &Context, machine: &Machine, refusals: &mut Refusals) ->
     for problem in probe::fstab_problems(&context.sys, &machine.layout)? {
         refusals.add(format!("/etc/fstab: {problem}"));
     }
-    refusals.take(plan::recoverable(&machine.wanted));
-    Ok(())
+    let plan = refusals.take(plan::recoverable(&machine.wanted));
+    Ok(plan.map(|plan| plan.tools()).unwrap_or_default())
 }
 
 /// What boots this machine, as far as it can be captured.

@@ -27,6 +27,9 @@ mod open;
 /// Where the recovered machine's filesystems are mounted.
 pub const TARGET_ROOT: &str = "/mnt/local";
 
+/// The question whether the files were restored by other means.
+const RESTORE_DONE: &str = "RESTORE_DONE";
+
 /// Runs the workflow.
 pub fn run(context: &Context, options: &Recover) -> Result<()> {
     if options.plan {
@@ -42,6 +45,14 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     let log = context.settings().logfile.clone();
     let _lock = context.begin_writing(&log)?;
     let opened = open::open(context, options)?;
+    if opened.seal.archive.is_none() && !context.ui.can_answer(RESTORE_DONE) {
+        return Err(Failure::refused(
+            "this recovery point has no files, so nobody could restore them in an unattended recovery",
+        )
+        .hint(
+            "no disk was written to; run rear recover on a console, or boot a medium made by rear mkbackup",
+        ));
+    }
     let machine = fit(context, &opened, options)?;
     let plan = &machine.plan;
     open::tools(context, plan)?;
@@ -49,7 +60,12 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     approve(context)?;
 
     let config = opened.rescue.as_ref();
-    mkbackup::hook(context, "PRE_RECOVERY_SCRIPT", config.map_or(&[], |config| &config.pre_recovery_script))?;
+    mkbackup::hook(
+        &context.sys,
+        context,
+        "PRE_RECOVERY_SCRIPT",
+        config.map_or(&[], |config| &config.pre_recovery_script),
+    )?;
     let mut applied = apply_plan(context, &machine)?;
     let root = Path::new(TARGET_ROOT);
     let mut problems = Vec::new();
@@ -61,6 +77,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     finish::boot(context, &opened, &mut applied, root, &mut problems)?;
     proof::storage(context, &opened.layout, &applied, &mut problems)?;
     mkbackup::hook(
+        &context.sys,
         context,
         "POST_RECOVERY_SCRIPT",
         config.map_or(&[], |config| &config.post_recovery_script),
@@ -200,7 +217,7 @@ fn show_plan(context: &Context, options: &Recover) -> Result<()> {
             .map_err(|error| Failure::refused(error.to_string()))?
     };
     if context.common.json {
-        print!("{}", plan.to_json().map_err(|error| Failure::failed(error.to_string()))?);
+        crate::ui::out(plan.to_json().map_err(|error| Failure::failed(error.to_string()))?.trim_end());
     } else {
         let text = if context.common.verbose { plan.text_verbose() } else { plan.text() };
         context.ui.say(text.trim_end());
@@ -329,7 +346,7 @@ fn wait_for_restore(context: &Context) -> Result<()> {
         "The storage is ready and mounted below {TARGET_ROOT}. This recovery point has no archive: restore the files\n\
          there now, from another console."
     ));
-    let answer = context.ui.ask("RESTORE_DONE", "Type 'done' when the files are restored:")?;
+    let answer = context.ui.ask(RESTORE_DONE, "Type 'done' when the files are restored:")?;
     if answer != "done" || !Path::new(TARGET_ROOT).join("etc").exists() {
         return Err(Failure::failed(format!("there is no system below {TARGET_ROOT}"))
             .hint("run rear recover again: finished steps are not repeated"));

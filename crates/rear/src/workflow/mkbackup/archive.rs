@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use backup::{Exclude, Problem, ProblemKind, Source};
 use layout::Bytes;
+use sys::fs::Staging;
+use sys::mount::{Mount, Mounts};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -17,15 +19,20 @@ const EXPOSED: &str = "/run/rear/source";
 
 /// Shows each captured filesystem alone: what lies hidden below `/dev`, `/run` or a network mount is a file of this
 /// machine like any other, and comes back. The binds are seen by this process alone.
-fn expose(mounts: &[PathBuf]) -> Result<sys::mount::Mounts> {
+fn expose(mounts: &[PathBuf]) -> Result<(PathBuf, Mounts)> {
     let root = Path::new(EXPOSED);
     sys::fs::create_dir_private(root)?;
-    let mut exposed = sys::mount::Mounts::default();
+    let mut exposed = Mounts::default();
     for mount in mounts {
-        let below = mount.strip_prefix("/").unwrap_or(mount);
-        exposed.push(sys::mount::Mount::bind_one(mount, &root.join(below))?);
+        let target = root.join(mount.strip_prefix("/").unwrap_or(mount));
+        if !target.is_dir() {
+            // Its directory lies on a filesystem that is not captured (a mount below a mount), and nothing is
+            // written to the machine to show it: the tree is read as it is seen.
+            return Ok((PathBuf::from("/"), Mounts::default()));
+        }
+        exposed.push(Mount::bind_one(mount, &target)?);
     }
-    Ok(exposed)
+    Ok((root.to_owned(), exposed))
 }
 
 /// Archives every covered filesystem into `dir`. Files that cannot be read fail the run; files that changed or
@@ -34,15 +41,22 @@ pub fn create(
     context: &Context,
     machine: &Machine,
     dir: &Path,
-    skip: Vec<PathBuf>,
+    skip: &[PathBuf],
     parts: &mut Vec<Part>,
-) -> Result<(Archive, Vec<Problem>)> {
+    problems: &mut Vec<Problem>,
+) -> Result<Archive> {
     let settings = context.settings();
     let exclude = Exclude::new(&settings.backup_prog_exclude)
         .map_err(|error| Failure::from(error).during("BACKUP_PROG_EXCLUDE"))?;
     let mounts: Vec<PathBuf> = machine.coverage.mounts.iter().map(PathBuf::from).collect();
-    let exposed = expose(&mounts)?;
-    let source = Source { root: PathBuf::from(EXPOSED), mounts, exclude, skip_paths: skip };
+    // The walk follows no links, so what is left out is named by its real path too.
+    let real = skip.iter().filter_map(|path| {
+        let parent = path.parent()?.canonicalize().ok()?;
+        Some(parent.join(path.file_name()?))
+    });
+    let skip_paths = skip.iter().cloned().chain(real).collect();
+    let (root, exposed) = expose(&mounts)?;
+    let source = Source { root, mounts, exclude, skip_paths };
     let total = machine.data_bytes();
     let archive = sys::fs::create_private(&dir.join(point::ARCHIVE))?;
     let manifest = sys::fs::create_private(&dir.join(point::MANIFEST))?;
@@ -93,19 +107,19 @@ pub fn create(
         files: created.files,
         data_bytes: created.data_bytes,
     };
-    Ok((facts, created.problems))
+    problems.extend(created.problems);
+    Ok(facts)
 }
 
 /// Seals the parts, reads them back and gives the directory its name; what had that name before goes away after.
-pub fn publish(context: &Context, seal: &Seal, parts_dir: &Path, dir: &Path) -> Result<()> {
+pub fn publish(context: &Context, seal: &Seal, mut staging: Staging, dir: &Path) -> Result<()> {
     let stage = context.ui.stage("seal");
-    let mut file = sys::fs::create_private(&parts_dir.join(point::SEAL))?;
+    let mut file = sys::fs::create_private(&staging.path().join(point::SEAL))?;
     file.write_all(&serde_json::to_vec_pretty(seal)?)?;
     file.sync_all()?;
-    let read = Seal::read(parts_dir)?;
+    let read = Seal::read(staging.path())?;
     for part in &read.parts {
-        let found = point::measure(&parts_dir.join(&part.name), &part.name, &context.cancel)?;
-        if found != *part {
+        if point::read_back(&staging.path().join(&part.name), &part.name, &context.cancel)? != *part {
             return Err(Failure::failed(format!(
                 "{} reads back differently from what was written",
                 part.name
@@ -115,43 +129,41 @@ pub fn publish(context: &Context, seal: &Seal, parts_dir: &Path, dir: &Path) -> 
             ));
         }
     }
-    // The parts may lie on another filesystem than the destination (medium and backup have different places).
-    let parent = dir.parent().ok_or_else(|| Failure::failed("the backup directory has no parent"))?;
-    sys::fs::create_dir_private(parent)?;
-    let incoming = sys::fs::Staging::create(parent)?;
-    for name in seal.parts.iter().map(|part| part.name.as_str()).chain([point::SEAL]) {
-        let (from, to) = (parts_dir.join(name), incoming.path().join(name));
-        if std::fs::rename(&from, &to).is_err() {
-            std::fs::copy(&from, &to)?;
-            std::fs::File::open(&to)?.sync_all()?;
-            if name != point::SEAL && point::measure(&to, name, &context.cancel)? != *seal.part(name)? {
-                return Err(Failure::failed(format!(
-                    "{name} was damaged on its way to {}",
-                    parent.display()
-                )));
-            }
-        }
-    }
     if dir.exists() {
-        // One step, so that there is a complete recovery point under this name at every moment. What is
-        // exchanged for it goes away with the working directory.
-        rustix::fs::renameat_with(
-            rustix::fs::CWD,
-            incoming.path(),
-            rustix::fs::CWD,
-            dir,
-            rustix::fs::RenameFlags::EXCHANGE,
-        )
-        .map_err(|error| {
-            Failure::failed(format!("cannot put the recovery point at {}: {error}", dir.display()))
-        })?;
+        exchange(staging.path(), dir)?;
+        // What was there before now has the working directory's name and goes away with it.
     } else {
-        std::fs::rename(incoming.path(), dir)?;
-        let mut incoming = incoming;
-        incoming.keep();
+        std::fs::rename(staging.path(), dir)?;
+        staging.keep();
     }
     stage.done(format!("{} read back", dir.display()));
     Ok(())
+}
+
+/// Puts the new directory in the place of the old one and the old one in its place; in one step where the
+/// filesystem can do that.
+fn exchange(new: &Path, old: &Path) -> Result<()> {
+    use rustix::fs::{CWD, RenameFlags};
+    use rustix::io::Errno;
+    let fail = |error: &dyn std::fmt::Display| {
+        Failure::failed(format!("cannot put the recovery point at {}: {error}", old.display()))
+    };
+    match rustix::fs::renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
+        Ok(()) => return Ok(()),
+        // NFS, CIFS and FAT cannot exchange names.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        Err(error) => return Err(fail(&error)),
+    }
+    let mut aside = new.as_os_str().to_owned();
+    aside.push(".previous");
+    let aside = PathBuf::from(aside);
+    std::fs::rename(old, &aside).map_err(|error| fail(&error))?;
+    if let Err(error) = std::fs::rename(new, old) {
+        let back = std::fs::rename(&aside, old);
+        let where_now = if back.is_ok() { old } else { &aside };
+        return Err(fail(&error).hint(format!("the previous recovery point is at {}", where_now.display())));
+    }
+    std::fs::rename(&aside, new).map_err(|error| fail(&error))
 }
 
 /// Whether a path lies on a disk that a recovery would recreate.

@@ -1,7 +1,7 @@
 //! The medium side of a recovery point: the rescue system's image and the ISO around it.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use config::IsoDefault;
 use image::{Image, Recipe};
@@ -39,9 +39,8 @@ pub fn image(context: &Context, recipe: &Recipe<'_>, staging: &Path) -> Result<I
     Ok(image)
 }
 
-/// Writes the ISO with the parts that lie in `parts_dir`, reads it back, and gives it its name. Returns its size in
+/// Writes the ISO with the parts that lie in `parts_dir` and reads it back. Returns its temporary path and its size in
 /// bytes.
-#[allow(clippy::too_many_arguments)] // Each is a different thing, and this is called once.
 pub fn write(
     context: &Context,
     seal: &Seal,
@@ -49,9 +48,8 @@ pub fn write(
     parts_dir: &Path,
     dir_on_medium: &str,
     staging: &Path,
-    out: &Path,
     uefi: bool,
-) -> Result<u64> {
+) -> Result<(PathBuf, u64)> {
     let stage = context.ui.stage("medium");
     let seal_text = serde_json::to_vec_pretty(seal)?;
     let seal_path = staging.join(point::SEAL);
@@ -103,17 +101,29 @@ pub fn write(
         .collect();
     medium::read_back(&temporary, &expected, &context.cancel)?;
 
-    std::fs::File::open(&temporary)?.sync_all()?;
-    if context.settings().keep_old_output_copy == config::Tristate::Yes && out.exists() {
-        let mut old = out.as_os_str().to_owned();
-        old.push(".old");
-        std::fs::rename(out, old)?;
-    }
-    std::fs::rename(&temporary, out).map_err(|error| {
+    stage.done(format!("ISO of {}, read back", Bytes(written.bytes)));
+    Ok((temporary, written.bytes))
+}
+
+/// Gives the finished ISO its name, in one step.
+pub fn put(context: &Context, temporary: &Path, out: &Path) -> Result<()> {
+    let fail = |error: std::io::Error| {
         Failure::failed(format!("cannot rename the finished ISO to {}: {error}", out.display()))
-    })?;
-    stage.done(format!("{} {}, read back", out.display(), Bytes(written.bytes)));
-    Ok(written.bytes)
+    };
+    if context.settings().keep_old_output_copy == config::Tristate::Yes && out.exists() {
+        // A second name first, so that there is a medium under the usual name at every moment.
+        let old = old_name(out);
+        let _ = std::fs::remove_file(&old);
+        std::fs::hard_link(out, &old).map_err(fail)?;
+    }
+    std::fs::rename(temporary, out).map_err(fail)
+}
+
+/// Name of the previous ISO, where it is kept.
+pub fn old_name(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".old");
+    PathBuf::from(name)
 }
 
 fn menu(context: &Context, seal: &Seal) -> Menu {
