@@ -25,9 +25,9 @@ Exit codes:
   1    checklayout: the layout has changed
   2    wrong command line or configuration; nothing was done
   3    refused: a condition is not met; nothing was written
-  4    failed; what was half-made has been removed
+  4    failed; the message says in which state things are
   5    recovered, but not everything is as it was: the report names it
-  130  stopped by a signal; what was half-made has been removed
+  130  stopped by a signal; the message says in which state things are
 
 Full documentation: docs/guide.md of the project, or /usr/share/doc/rear.";
 

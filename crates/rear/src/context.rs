@@ -1,6 +1,7 @@
 //! What every workflow needs: settings, the door to the machine, the terminal, the stop flag.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use config::{Config, Settings, Sources};
 
@@ -31,6 +32,8 @@ pub struct Context {
     pub hostname: String,
     /// Configuration with its origins.
     pub config: Config,
+    /// Set when the first write to a disk begins: from then on nothing is as it was.
+    pub disks_written: AtomicBool,
 }
 
 impl Context {
@@ -48,7 +51,15 @@ impl Context {
             })?
         };
         let sys = sys::Real::new(cancel.clone());
-        Ok(Self { sys, cancel, ui, common: common.clone(), hostname, config })
+        Ok(Self {
+            sys,
+            cancel,
+            ui,
+            common: common.clone(),
+            hostname,
+            config,
+            disks_written: AtomicBool::new(false),
+        })
     }
 
     /// The effective settings.

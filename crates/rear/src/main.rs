@@ -12,6 +12,7 @@ mod workflow;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use clap::{CommandFactory, Parser};
 
@@ -80,7 +81,11 @@ fn run(cli: Cli, ui: Ui) -> Result<()> {
     // Whatever failed because of the stop flag is a stop, however the room worded it.
     match result {
         Err(failure) if context.cancel.is_raised() && failure.code != Code::Incomplete => {
-            let kept = "what was half-made has been removed; what was there before is unchanged";
+            let kept = if context.disks_written.load(Ordering::SeqCst) {
+                "the disks are partly written; run rear recover again: it continues where it stopped"
+            } else {
+                "what was half-made has been removed; what was there before is unchanged"
+            };
             Err(Failure::new(Code::Stopped, format!("stopped by a signal ({})", failure.message))
                 .hint(failure.hint.as_deref().unwrap_or(kept)))
         }

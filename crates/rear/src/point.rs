@@ -21,7 +21,9 @@ pub const ARCHIVE: &str = "archive.tar.zst";
 pub const MANIFEST: &str = "manifest.zst";
 
 /// The seal: written last, names every part with its size and hash. A directory without it is no recovery point.
+/// Unknown names are refused: a damaged name of an optional field must not read as its absence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Seal {
     /// Version of this form.
     pub format: u32,
@@ -43,6 +45,7 @@ pub struct Seal {
 
 /// A part of a recovery point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Part {
     /// File name beside the seal.
     pub name: String,
@@ -54,6 +57,7 @@ pub struct Part {
 
 /// Facts of the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Archive {
     /// Its size in bytes.
     pub bytes: u64,
@@ -169,6 +173,14 @@ mod tests {
         std::fs::write(dir.path().join(LAYOUT), "{ }").unwrap();
         assert!(read.read_part(dir.path(), LAYOUT).unwrap_err().message.contains("damaged"));
         assert!(read.read_part(dir.path(), BOOT).unwrap_err().message.contains("has no boot.json"));
+    }
+
+    #[test]
+    fn a_damaged_field_name_is_not_an_absent_field() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = serde_json::to_string(&seal(Vec::new())).unwrap().replace("\"archive\"", "\"arcHive\"");
+        std::fs::write(dir.path().join(SEAL), text).unwrap();
+        assert!(Seal::read(dir.path()).unwrap_err().message.contains("damaged"));
     }
 
     #[test]

@@ -108,25 +108,45 @@ impl Ui {
         Stage::begin(self, name, Some(total))
     }
 
+    /// The answer that was given in advance.
+    pub fn answered(&self, id: &str) -> Option<&str> {
+        self.answers.get(id).map(String::as_str)
+    }
+
     /// Asks for a line. In advance answered, that is the answer; without a person to ask it is an error that
     /// names the question.
-    pub fn ask(&self, id: &str, question: &str) -> Result<String> {
+    pub fn ask(&self, id: &str, question: &str, cancel: &sys::Cancel) -> Result<String> {
         if let Some(answer) = self.answers.get(id) {
             self.say(format!("{question} {answer} (answered in advance)"));
             return Ok(answer.clone());
         }
         if !self.interactive {
-            return Err(Failure::refused(format!("the question {id} needs an answer: {question}")).hint(
-                format!("answer it in advance with --answer {id}=..., or run without --non-interactive"),
-            ));
+            return Err(Failure::refused(format!("the question {id} needs an answer: {question}"))
+                .hint(format!("answer it in advance with --answer {id}=..., or run rear on a terminal")));
         }
         print!("{question} ");
         std::io::stdout().flush()?;
+        wait_for_input(cancel)?;
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line)? == 0 {
             return Err(Failure::refused(format!("no answer to the question {id}")));
         }
         Ok(line.trim().to_owned())
+    }
+}
+
+/// Returns when a line can be read. Reading itself goes on after a signal, so the flag is looked at here.
+fn wait_for_input(cancel: &sys::Cancel) -> Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let pause = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    loop {
+        cancel.check()?;
+        let stdin = std::io::stdin();
+        match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&pause)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The program from outside: what it refuses, what it says, how it ends.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 

@@ -4,6 +4,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::{Cancel, Cmd, Error, FsUsage, Output, Result, Sys};
@@ -89,15 +91,39 @@ fn stop(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
+/// How long the pipes of a program that has ended may stay open: a daemon that it left behind holds them for ever.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a program prints, collected by a thread of its own.
+struct Drain {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    closed: Receiver<()>,
+}
+
+impl Drain {
+    fn start(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let (sender, closed) = channel();
+        let collected = Arc::clone(&bytes);
+        std::thread::spawn(move || {
+            let mut pipe = pipe;
+            let mut buffer = [0_u8; 8192];
             // An error here only shortens what we can show; the exit status decides.
-            let _ = pipe.read_to_end(&mut bytes);
-        }
-        bytes
-    })
+            while let Some(Ok(got @ 1..)) = pipe.as_mut().map(|pipe| pipe.read(&mut buffer)) {
+                if let Ok(mut all) = collected.lock() {
+                    all.extend_from_slice(&buffer[..got]);
+                }
+            }
+            let _ = sender.send(());
+        });
+        Self { bytes, closed }
+    }
+
+    /// Everything printed until the pipe was closed, or until now if it stays open.
+    fn finish(self) -> Vec<u8> {
+        let _ = self.closed.recv_timeout(LINGER);
+        self.bytes.lock().map(|mut bytes| std::mem::take(&mut *bytes)).unwrap_or_default()
+    }
 }
 
 impl Sys for Real {
@@ -105,14 +131,14 @@ impl Sys for Real {
         self.cancel.check()?;
         let started = Instant::now();
         let mut child = self.command(cmd)?.spawn().map_err(Error::io("start", cmd.program.clone()))?;
-        let stdout = drain(child.stdout.take());
-        let stderr = drain(child.stderr.take());
+        let stdout = Drain::start(child.stdout.take());
+        let stderr = Drain::start(child.stderr.take());
         if let (Some(text), Some(mut pipe)) = (&cmd.stdin, child.stdin.take()) {
             // A program that does not read its input breaks the pipe: its exit status tells why.
             let _ = pipe.write_all(text.expose().as_bytes());
         }
         let status = self.wait(&mut child, cmd)?;
-        let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+        let (stdout, stderr) = (stdout.finish(), stderr.finish());
         tracing::debug!(command = cmd.line(), ms = started.elapsed().as_millis(), %status, "ran");
         if !stderr.is_empty() {
             tracing::debug!(stderr = %String::from_utf8_lossy(&stderr).trim_end(), "said");
@@ -227,6 +253,22 @@ mod tests {
     fn a_program_that_hangs_is_stopped() {
         let cmd = Cmd::new("sleep").arg("600").timeout(Duration::from_millis(50));
         assert!(matches!(Real::default().run(&cmd), Err(Error::Timeout { .. })));
+    }
+
+    #[test]
+    fn a_daemon_left_behind_does_not_hold_us() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("daemon");
+        std::fs::write(&script, "#!/bin/sh\nsleep 600 &\necho $!\n").unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let output = Real::default().run(&Cmd::new(script.to_string_lossy())).unwrap();
+        let daemon: i32 = output.text().trim().parse().unwrap();
+        assert!(Path::new("/proc").join(daemon.to_string()).exists(), "waited until the daemon had ended");
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(daemon).unwrap(),
+            rustix::process::Signal::KILL,
+        )
+        .unwrap();
     }
 
     #[test]

@@ -63,7 +63,11 @@ pub fn find_medium(sys: &dyn Sys, config: &RescueConfig) -> Result<Medium, Error
     find_within(sys, config, PATIENCE)
 }
 
-fn find_within(sys: &dyn Sys, config: &RescueConfig, patience: Duration) -> Result<Medium, Error> {
+/// Like [`find_medium`], with another time limit.
+///
+/// # Errors
+/// [`Error::NotFound`] with all that was looked at.
+pub fn find_within(sys: &dyn Sys, config: &RescueConfig, patience: Duration) -> Result<Medium, Error> {
     let started = Instant::now();
     let mut asked = false;
     loop {

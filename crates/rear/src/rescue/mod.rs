@@ -33,7 +33,7 @@ use cmdline::Mode;
 use consoles::Console;
 use screen::Screen;
 
-pub use medium::{Medium, find_medium};
+pub use medium::{Medium, find_medium, find_within};
 
 /// What the image says about itself.
 const CONFIG: &str = "/etc/rear/rescue.json";

@@ -35,15 +35,12 @@ impl Machine {
 pub fn probe(context: &Context) -> Result<Machine> {
     let layout = probe::machine(&context.sys)?;
     let settings = context.settings();
-    let exclude: Vec<String> =
-        settings.exclude_backup.iter().chain(&settings.exclude_mountpoints).cloned().collect();
-    let components: Vec<String> =
-        settings.exclude_components.iter().chain(&settings.exclude_recreate).cloned().collect();
     let rules = Rules {
-        exclude_mounts: &exclude,
+        exclude_backup: &settings.exclude_backup,
+        exclude_mountpoints: &settings.exclude_mountpoints,
         autoexclude_path: &settings.autoexclude_path,
         waive: &settings.coverage_waive,
-        exclude_components: &components,
+        exclude_components: &settings.exclude_components,
         autoexclude_disks: settings.autoexclude_disks != config::Tristate::No,
     };
     let coverage = probe::coverage(&context.sys, &layout, &rules)?;

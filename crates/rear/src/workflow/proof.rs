@@ -1,6 +1,6 @@
 //! The proof of the storage: the recovered disks are probed again and compared with the saved layout.
 
-use layout::{Content, Kind, Layout, PartitionTable, diff};
+use layout::{Content, Device, Kind, Layout, PartitionTable, diff};
 
 use crate::context::Context;
 use crate::failure::Result;
@@ -26,33 +26,41 @@ fn as_saved(saved: &Layout, present: &Layout, applied: &apply::Applied) -> Layou
     let mut now = saved.clone();
     now.devices.clear();
     for device in &saved.devices {
-        let path = match applied.disks.get(&device.id) {
-            Some(disk) => disk.path().to_string_lossy().into_owned(),
-            None => match applied.devices.get(&device.id) {
-                Some(path) => path.to_string_lossy().into_owned(),
-                None => continue,
-            },
-        };
-        let Some(found) = present.device_by_path(&path) else { continue };
+        let Some(found) = present_of(saved, present, applied, device) else { continue };
         let mut found = found.clone();
         found.id = device.id.clone();
         match (&mut found.kind, &device.kind) {
             (Kind::Disk(disk), Kind::Disk(old)) => {
                 *disk = old.clone();
+                if let (
+                    Content::Table(PartitionTable::Gpt { last_lba, .. }),
+                    Content::Table(PartitionTable::Gpt { last_lba: old, .. }),
+                ) = (&mut found.content, &device.content)
+                    && found.size != device.size
+                {
+                    *last_lba = *old;
+                }
                 found.size = device.size;
             }
             (Kind::Partition(part), Kind::Partition(old)) => part.parent = old.parent.clone(),
             _ => {}
         }
-        if let (
-            Content::Table(PartitionTable::Gpt { last_lba, .. }),
-            Content::Table(PartitionTable::Gpt { last_lba: old, .. }),
-        ) = (&mut found.content, &device.content)
-            && *last_lba >= *old
-        {
-            *last_lba = *old;
-        }
         now.devices.push(found);
     }
     now
+}
+
+/// The device that stands for a saved one now: a disk by the fit, a partition by its number on that disk.
+fn present_of<'a>(
+    saved: &Layout,
+    present: &'a Layout,
+    applied: &apply::Applied,
+    device: &Device,
+) -> Option<&'a Device> {
+    if let Some(disk) = applied.disks.get(&device.id) {
+        return present.device_by_path(&disk.path().to_string_lossy());
+    }
+    let partition = device.partition()?;
+    let parent = present_of(saved, present, applied, saved.device(&partition.parent)?)?;
+    present.device(&parent.id.partition(partition.number))
 }

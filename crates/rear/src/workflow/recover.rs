@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use boot::BootFacts;
 use image::RescueConfig;
@@ -44,6 +45,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     let started = std::time::Instant::now();
     let log = context.settings().logfile.clone();
     let _lock = context.begin_writing(&log)?;
+    open::unmount_leftovers(context, options)?;
     let opened = open::open(context, options)?;
     if opened.seal.archive.is_none() && !context.ui.can_answer(RESTORE_DONE) {
         return Err(Failure::refused(
@@ -53,10 +55,12 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
             "no disk was written to; run rear recover on a console, or boot a medium made by rear mkbackup",
         ));
     }
-    let machine = fit(context, &opened, options)?;
-    let plan = &machine.plan;
-    open::tools(context, plan)?;
-    context.ui.say(if context.common.verbose { plan.text_verbose() } else { plan.text() }.trim_end());
+    let shown = fit(context, &opened, options)?;
+    open::tools(context, &shown.plan)?;
+    open::drivers(context, &opened.layout)?;
+    context
+        .ui
+        .say(if context.common.verbose { shown.plan.text_verbose() } else { shown.plan.text() }.trim_end());
     approve(context)?;
 
     let config = opened.rescue.as_ref();
@@ -66,6 +70,13 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         "PRE_RECOVERY_SCRIPT",
         config.map_or(&[], |config| &config.pre_recovery_script),
     )?;
+    // Time has passed and a script has run: what was approved must still be what is there.
+    let machine = fit(context, &opened, options)?;
+    if !machine.is_same_as(&shown) {
+        return Err(Failure::refused("the disks have changed since the plan was shown")
+            .hint("no disk was written to; run rear recover again and look at the new plan"));
+    }
+    let plan = &machine.plan;
     let mut applied = apply_plan(context, &machine)?;
     let root = Path::new(TARGET_ROOT);
     let mut problems = Vec::new();
@@ -82,7 +93,10 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         "POST_RECOVERY_SCRIPT",
         config.map_or(&[], |config| &config.post_recovery_script),
     )?;
-    finish::report(context, &opened, plan, root, &log, &problems)?;
+    if let Err(failure) = finish::report(context, &opened, plan, root, &log, &problems) {
+        // The machine is recovered all the same; its report is still in the rescue system's log.
+        context.ui.warn(failure.during("the report was not written to the recovered machine").to_string());
+    }
     let stage = context.ui.stage("unmount");
     applied.mounts.unmount()?;
     if let Some(medium) = opened.medium {
@@ -98,8 +112,12 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         )
         .hint(format!("the log names all of them: {}", log.display())));
     }
+    let proven = match opened.seal.archive {
+        Some(_) => "every file and every identifier was compared and is as it was",
+        None => "every identifier of the storage is as it was; the files were restored by other means",
+    };
     context.ui.say(format!(
-        "{} is recovered: every file and every identifier was compared and is as it was. Took {}.",
+        "{} is recovered: {proven}. Took {}.",
         opened.seal.hostname,
         crate::ui::duration(started.elapsed().as_secs_f64())
     ));
@@ -127,6 +145,16 @@ struct Fitted {
     present: Layout,
     protected: BTreeMap<NodeId, String>,
     plan: Plan,
+}
+
+impl Fitted {
+    /// Whether both do the same to the same disks with the same content.
+    fn is_same_as(&self, other: &Self) -> bool {
+        let erases = |fitted: &Self| -> Vec<Option<String>> {
+            fitted.plan.fit.disks.iter().map(|placement| placement.erases.clone()).collect()
+        };
+        self.plan.fingerprint() == other.plan.fingerprint() && erases(self) == erases(other)
+    }
 }
 
 fn fit(context: &Context, opened: &Opened, options: &Recover) -> Result<Fitted> {
@@ -194,7 +222,8 @@ fn choices(context: &Context, opened: &Opened, options: &Recover, present: &Layo
             }
         }
     }
-    Ok(Choices { unattended: !context.ui.is_interactive(), mapping, allow_erase })
+    let unattended = context.common.non_interactive || !context.ui.is_interactive();
+    Ok(Choices { unattended, mapping, allow_erase })
 }
 
 /// `--plan`: in the rescue system against the disks that are there, elsewhere against this machine's own.
@@ -209,7 +238,7 @@ fn show_plan(context: &Context, options: &Recover) -> Result<()> {
             Ok(text) => Layout::from_json(&text)?,
             Err(_) => machine.wanted,
         };
-        let choices = Choices { unattended: true, mapping: BTreeMap::new(), allow_erase: Vec::new() };
+        let choices = Choices { unattended: true, ..Choices::default() };
         // Nothing is written, so this machine's own mounted disks may stand in as targets.
         let fit = plan::fit(&saved, &machine.layout, &BTreeMap::new(), &choices)
             .map_err(|error| Failure::refused(error.to_string()))?;
@@ -226,16 +255,17 @@ fn show_plan(context: &Context, options: &Recover) -> Result<()> {
     Ok(())
 }
 
-/// The operator's yes. Without a person to ask, the fit has decided already: it takes only blank disks and the
-/// machine's own then.
+/// The operator's yes. Only `--non-interactive` does without it: the fit has then taken nothing but blank disks and
+/// the machine's own. A missing terminal is no consent.
 fn approve(context: &Context) -> Result<()> {
-    if !context.ui.is_interactive() {
+    const ID: &str = "RECOVER_APPROVE";
+    if context.common.non_interactive && context.ui.answered(ID).is_none() {
         context.ui.say(
             "Unattended: only blank disks and the machine's own are taken, so this plan is carried out.",
         );
         return Ok(());
     }
-    let answer = context.ui.ask("RECOVER_APPROVE", "Carry out this plan? Type 'yes':")?;
+    let answer = context.ui.ask(ID, "Carry out this plan? Type 'yes':", &context.cancel)?;
     if answer.eq_ignore_ascii_case("yes") {
         return Ok(());
     }
@@ -258,6 +288,7 @@ fn apply_plan(context: &Context, machine: &Fitted) -> Result<apply::Applied> {
     sys::fs::create_dir_private(Path::new(TARGET_ROOT))?;
     let mut journal = apply::Journal::open(&dir.join("journal.json"), &machine.plan)?;
     let targets = apply::targets(&machine.plan, &machine.present, &machine.protected)?;
+    context.disks_written.store(true, Ordering::SeqCst);
     let applied =
         apply::run(&context.sys, &machine.plan, targets, &mut journal, &Steps(&stage), &context.cancel)?;
     stage.done(format!("{} steps", machine.plan.steps.len()));
@@ -346,7 +377,7 @@ fn wait_for_restore(context: &Context) -> Result<()> {
         "The storage is ready and mounted below {TARGET_ROOT}. This recovery point has no archive: restore the files\n\
          there now, from another console."
     ));
-    let answer = context.ui.ask(RESTORE_DONE, "Type 'done' when the files are restored:")?;
+    let answer = context.ui.ask(RESTORE_DONE, "Type 'done' when the files are restored:", &context.cancel)?;
     if answer != "done" || !Path::new(TARGET_ROOT).join("etc").exists() {
         return Err(Failure::failed(format!("there is no system below {TARGET_ROOT}"))
             .hint("run rear recover again: finished steps are not repeated"));

@@ -22,13 +22,8 @@ pub fn recipe(context: &Context, id: &str, destinations: &Destinations) -> Resul
     };
     let console_password_hash = hash(&settings.tty_root_password)?;
     let ssh_password_hash = hash(&settings.ssh_root_password)?;
-    let authorized_keys = settings.ssh_files != SshFiles::No
-        && std::fs::metadata("/root/.ssh/authorized_keys").is_ok_and(|file| file.len() > 0);
-    let ssh = if ssh_password_hash.is_some() || authorized_keys {
-        Ssh::On { root_password_hash: ssh_password_hash, authorized_keys }
-    } else {
-        Ssh::Off
-    };
+    let authorized_keys = std::fs::metadata("/root/.ssh/authorized_keys").is_ok_and(|file| file.len() > 0);
+    let ssh = ssh(settings.ssh_files, ssh_password_hash, authorized_keys);
     let rescue = RescueConfig {
         format: 1,
         hostname: context.hostname.clone(),
@@ -61,7 +56,7 @@ pub fn recipe(context: &Context, id: &str, destinations: &Destinations) -> Resul
         kernel_file: settings.kernel_file.clone(),
         rear_binary: PathBuf::from("/proc/self/exe"),
         progs: settings.progs.clone(),
-        required_progs: settings.required_progs.clone(),
+        required_progs: required_programs(settings),
         libs: settings.libs.clone(),
         copy_as_is: settings.copy_as_is.clone(),
         copy_as_is_exclude: settings.copy_as_is_exclude.clone(),
@@ -78,6 +73,23 @@ pub fn recipe(context: &Context, id: &str, destinations: &Destinations) -> Resul
         threads: context.threads(),
         cancel: context.cancel.clone(),
     })
+}
+
+/// Login by ssh: only where somebody could log in, and never against SSH_FILES=no.
+fn ssh(files: SshFiles, root_password_hash: Option<String>, authorized_keys: bool) -> Ssh {
+    if files == SshFiles::No || (root_password_hash.is_none() && !authorized_keys) {
+        return Ssh::Off;
+    }
+    Ssh::On { root_password_hash, authorized_keys }
+}
+
+/// Programs without which there shall be no medium: those of the configuration, and those that the recovery is told
+/// to run.
+fn required_programs(settings: &config::Settings) -> Vec<String> {
+    let scripts = [&settings.pre_recovery_script, &settings.post_recovery_script];
+    let mut programs = settings.required_progs.clone();
+    programs.extend(scripts.into_iter().filter_map(|argv| argv.first()).cloned());
+    programs
 }
 
 /// The network as it is now, less what the configuration leaves out.
@@ -155,4 +167,28 @@ pub fn kernel_command_line(context: &Context) -> String {
     }
     words.extend(settings.kernel_cmdline.split_whitespace().map(str::to_owned));
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_ssh_means_none_even_with_a_password() {
+        let hash = || Some("$6$x$y".to_owned());
+        assert_eq!(ssh(SshFiles::No, hash(), true), Ssh::Off);
+        assert_eq!(ssh(SshFiles::AvoidSensitive, None, false), Ssh::Off);
+        let on = Ssh::On { root_password_hash: hash(), authorized_keys: false };
+        assert_eq!(ssh(SshFiles::AvoidSensitive, hash(), false), on);
+    }
+
+    #[test]
+    fn what_the_recovery_runs_is_required() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "REQUIRED_PROGS=( jq )\nPRE_RECOVERY_SCRIPT=( /opt/pre now )\nPOST_RECOVERY_SCRIPT=post\n";
+        std::fs::write(dir.path().join("local.conf"), text).unwrap();
+        let sources = config::Sources { dir: dir.path(), extra: &[], hostname: "host" };
+        let settings = config::load(&sources).unwrap().settings;
+        assert_eq!(required_programs(&settings), ["jq", "/opt/pre", "post"]);
+    }
 }

@@ -41,6 +41,8 @@ pub fn boot(
     }
 
     let wanted = opened.rescue.as_ref().and_then(|rescue| rescue.rebuild_initramfs);
+    // The lister and the builder of an initramfs are the restored system's own programs.
+    let inside = inside_mounts(root)?;
     let reason = match wanted {
         Some(true) => Some("REBUILD_INITRAMFS is set".to_owned()),
         Some(false) => None,
@@ -57,6 +59,7 @@ pub fn boot(
         }
     }
 
+    inside.unmount()?;
     let mut chain = boot::check_boot_code(&context.sys, &opened.facts, &paths)?;
     chain.extend(boot::check_chain(root, &context.sys, &opened.facts, &opened.layout)?);
     for link in &chain {
@@ -87,6 +90,20 @@ fn inside_mounts(root: &Path) -> std::result::Result<Mounts, sys::Error> {
     Ok(mounts)
 }
 
+/// A directory of the restored system, where links lead inside of it: `/var/log` may be one.
+fn inside(root: &Path, path: &Path) -> PathBuf {
+    let mut resolved = root.to_owned();
+    for part in path.components().skip(1) {
+        let next = resolved.join(part);
+        resolved = match std::fs::read_link(&next) {
+            Ok(target) if target.is_absolute() => root.join(target.strip_prefix("/").unwrap_or(&target)),
+            Ok(target) => resolved.join(target),
+            Err(_) => next,
+        };
+    }
+    resolved
+}
+
 /// Leaves plan, layout, log and report on the recovered machine.
 pub fn report(
     context: &Context,
@@ -96,7 +113,7 @@ pub fn report(
     log: &Path,
     problems: &[String],
 ) -> Result<()> {
-    let dir = root.join("var/log/rear/recover");
+    let dir = inside(root, Path::new("/var/log")).join("rear/recover");
     sys::fs::create_dir_private(&dir)?;
     let report = json!({
         "recovery_point": opened.seal.id,

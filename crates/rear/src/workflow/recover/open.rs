@@ -1,12 +1,14 @@
 //! Opening a recovery point: found, belonging to this rescue system, and whole from the first byte to the last.
 //! All of it happens before anything is written to a disk.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use boot::BootFacts;
 use layout::{Bytes, Layout};
 use plan::Plan;
-use sys::Sys;
+use sys::{Cmd, Sys, SysExt};
 
 use super::{Opened, rescue_config};
 use crate::cli::Recover;
@@ -15,12 +17,55 @@ use crate::failure::{Failure, Result};
 use crate::point::{self, Seal};
 use crate::rescue;
 
+/// How long to look for the medium where it is not needed.
+const BRIEFLY: Duration = Duration::from_secs(3);
+
+/// A recovery that was killed leaves the target's filesystems mounted, which would protect their disks from being
+/// written. They are ours: nothing else is mounted there.
+pub fn unmount_leftovers(context: &Context, options: &Recover) -> Result<()> {
+    let target = Path::new(super::TARGET_ROOT);
+    if options.from.as_ref().is_some_and(|from| from.starts_with(target)) {
+        return Err(Failure::refused(format!(
+            "--from leads below {}, where this machine is restored",
+            target.display()
+        ))
+        .hint("mount the recovery point at another place, such as /mnt/backup"));
+    }
+    let mounts = probe::mountinfo(&context.sys)?;
+    for mount in mounts.iter().rev().filter(|mount| Path::new(&mount.mount_point).starts_with(target)) {
+        context.ui.explain(format!("unmounting {}, left by an earlier recovery", mount.mount_point));
+        sys::mount::unmount(Path::new(&mount.mount_point))?;
+    }
+    Ok(())
+}
+
+/// Every filesystem of the plan must be known to this kernel before the first step.
+pub fn drivers(context: &Context, layout: &Layout) -> Result<()> {
+    let mut missing = Vec::new();
+    for fs_type in layout.mounts.iter().map(|mount| mount.fs_type.as_str()).collect::<BTreeSet<_>>() {
+        // Built in, loaded already, or loadable; what counts is the kernel's own list afterwards.
+        let load = context.sys.run(&Cmd::new("modprobe").args(["-b", fs_type]));
+        let known = context.sys.read_text("/proc/filesystems")?;
+        if !known.lines().any(|line| line.split_whitespace().last() == Some(fs_type)) {
+            let reason = load.err().map(|error| format!(" ({error})")).unwrap_or_default();
+            missing.push(format!("{fs_type}{reason}"));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!("this rescue system's kernel cannot mount: {}", missing.join(", ")))
+        .hint("no disk was written to; make the medium again with MODULES=( all_modules )"))
+}
+
 /// Finds the recovery point and checks every part of it.
 pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
     let stage = context.ui.stage("open");
     let rescue = if is_rescue_system() { Some(rescue_config()?) } else { None };
     let (dir, medium) = match (&options.from, &rescue) {
-        (Some(dir), _) => (dir.clone(), None),
+        // The medium is not needed, but it must be known, so that it is never taken for a target.
+        (Some(dir), Some(config)) => (dir.clone(), rescue::find_within(&context.sys, config, BRIEFLY).ok()),
+        (Some(dir), None) => (dir.clone(), None),
         (None, Some(config)) => {
             let medium = rescue::find_medium(&context.sys, config).map_err(|error| {
                 Failure::refused(error.to_string()).hint(
