@@ -66,7 +66,7 @@ pub enum IsoDefault {
 }
 
 /// What of ssh goes into the rescue system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SshFiles {
     /// Server configuration and root's authorized keys, nothing secret.
@@ -76,8 +76,6 @@ pub enum SshFiles {
     Yes,
     /// No ssh.
     No,
-    /// These files.
-    List(Vec<String>),
 }
 
 /// Every setting that works. The meaning of each field is in [`crate::table`] under its name in capitals.
@@ -108,7 +106,6 @@ pub struct Settings {
     /// Mount points, without `fs:`.
     pub exclude_mountpoints: Vec<String>,
     pub exclude_components: Vec<String>,
-    pub exclude_recreate: Vec<String>,
     pub autoexclude_disks: Tristate,
     pub autoexclude_path: Vec<String>,
     pub coverage_waive: Vec<String>,
@@ -184,7 +181,6 @@ impl Settings {
             post_backup_script: r.command("POST_BACKUP_SCRIPT"),
             exclude_mountpoints: mount_points(r, "EXCLUDE_MOUNTPOINTS"),
             exclude_components: r.words_of_list("EXCLUDE_COMPONENTS"),
-            exclude_recreate: r.words_of_list("EXCLUDE_RECREATE"),
             autoexclude_disks: r.tristate("AUTOEXCLUDE_DISKS"),
             autoexclude_path: mount_points(r, "AUTOEXCLUDE_PATH"),
             coverage_waive: r.words_of_list("COVERAGE_WAIVE"),
@@ -346,30 +342,32 @@ fn firmware_files(r: &mut Reader<'_>) -> Vec<String> {
 fn ssh_files(r: &mut Reader<'_>) -> SshFiles {
     let name = "SSH_FILES";
     let items = r.words(name);
-    match items.as_slice() {
-        [] => SshFiles::AvoidSensitive,
-        [word] if !word.starts_with('/') => {
+    let message = match items.as_slice() {
+        [] => return SshFiles::AvoidSensitive,
+        [word] => {
             let lower = word.to_ascii_lowercase();
             if lower == "avoid_sensitive_files" {
-                SshFiles::AvoidSensitive
-            } else if crate::table::NO.contains(&lower.as_str()) {
-                SshFiles::No
+                return SshFiles::AvoidSensitive;
+            }
+            if crate::table::NO.contains(&lower.as_str()) {
+                return SshFiles::No;
+            }
+            if crate::table::YES.contains(&lower.as_str()) {
+                format!("{name}={word} would pack private keys, which is never done.")
+            } else if lower.starts_with('/') {
+                format!("{name} cannot name files yet.")
             } else {
-                let message = if crate::table::YES.contains(&lower.as_str()) {
-                    format!("{name}={word} would pack private keys, which is never done.")
-                } else {
-                    format!("{name} cannot be {}.", quote(word))
-                };
-                let hint = format!(
-                    "Write {name}=avoid_sensitive_files, {name}=no, or the files as a list: \
-                     {name}=( /etc/ssh/sshd_config /root/.ssh/authorized_keys )"
-                );
-                r.error(name, message, hint);
-                SshFiles::AvoidSensitive
+                format!("{name} cannot be {}.", quote(word))
             }
         }
-        files => SshFiles::List(files.to_vec()),
-    }
+        _ => format!("{name} cannot name files yet."),
+    };
+    let hint = format!(
+        "Write {name}=avoid_sensitive_files (the rescue system's own server configuration, and root's \
+         authorized_keys) or {name}=no; COPY_AS_IS carries further files."
+    );
+    r.error(name, message, hint);
+    SshFiles::AvoidSensitive
 }
 
 fn serial_devices(r: &mut Reader<'_>) -> Vec<String> {

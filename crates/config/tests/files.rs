@@ -252,9 +252,14 @@ fn settings_without_an_effect_say_what_happens_instead() {
     assert_eq!(config.settings.iso_timeout, 6);
     assert_eq!(good("ISO_SYSLINUX_TIMEOUT=55 ISO_TIMEOUT=7").settings.iso_timeout, 7);
     assert_eq!(good("USER_INPUT_TIMEOUT=9").settings.iso_timeout, 9);
-    for dangerous in
-        ["BACKUP_PROG=rsync", "BACKUP_TYPE=incremental", "EXCLUDE_VG=( data )", "OUTPUT=USB", "BACKUP=TSM"]
-    {
+    for dangerous in [
+        "BACKUP_PROG=rsync",
+        "BACKUP_TYPE=incremental",
+        "EXCLUDE_VG=( data )",
+        "OUTPUT=USB",
+        "BACKUP=TSM",
+        "EXCLUDE_RECREATE=( fs:/data )",
+    ] {
         assert_eq!(bad(dangerous).errors.len(), 1, "{dangerous}");
     }
 }
@@ -268,10 +273,10 @@ fn special_values() {
         2
     );
     assert_eq!(good("SSH_FILES=no").settings.ssh_files, SshFiles::No);
-    assert_eq!(
-        good("SSH_FILES=( /a /b )").settings.ssh_files,
-        SshFiles::List(vec!["/a".into(), "/b".into()])
-    );
+    for list in ["SSH_FILES=( /a /b )", "SSH_FILES=/etc/ssh/sshd_config"] {
+        let text = bad(list).to_string();
+        assert!(text.contains("cannot name files yet") && text.contains("COPY_AS_IS"), "{text}");
+    }
     assert!(bad("SSH_FILES=yes").to_string().contains("private keys"));
     assert_eq!(good("PRE_BACKUP_SCRIPT='/bin/x \"a b\"'").settings.pre_backup_script, ["/bin/x", "a b"]);
     assert_eq!(good("PRE_BACKUP_SCRIPT=( /bin/x 'a b' )").settings.pre_backup_script, ["/bin/x", "a b"]);

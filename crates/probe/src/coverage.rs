@@ -6,20 +6,27 @@ use layout::{Bytes, Content, Device, Layout, NodeId};
 use sys::Sys;
 
 use crate::Result;
+use crate::components;
 use crate::mounts::{self, MountEntry};
 use crate::rules::{Class, class, component, is_below, trim};
 use crate::support::{plain, problem};
 
-/// Rules of the configuration that leave something out.
+/// Rules of the configuration that leave something out. Only two of them are a permission to lose files on a disk
+/// that is made again: `exclude_backup` and `waive`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules<'a> {
-    /// Mount points that are not archived (`EXCLUDE_BACKUP`, `EXCLUDE_MOUNTPOINTS`), with or without `fs:`.
-    pub exclude_mounts: &'a [String],
+    /// Mount points whose files are not archived (`EXCLUDE_BACKUP`), with or without `fs:`. The filesystem comes
+    /// back empty: an explicit yes to the loss of its files.
+    pub exclude_backup: &'a [String],
+    /// Mount points that are neither archived nor made again (`EXCLUDE_MOUNTPOINTS`), with or without `fs:`. No
+    /// permission to lose them.
+    pub exclude_mountpoints: &'a [String],
     /// Directories below which filesystems are left out (`AUTOEXCLUDE_PATH`).
     pub autoexclude_path: &'a [String],
     /// Devices or mount points that may be lost (`COVERAGE_WAIVE`).
     pub waive: &'a [String],
-    /// Devices that are left alone (`EXCLUDE_COMPONENTS`): `/dev/sdb`, `disk:/dev/sdb`, an id of the layout.
+    /// What is left alone (`EXCLUDE_COMPONENTS`): `/dev/sdb`, `disk:/dev/sdb`, `/data`, `fs:/data`, a volume group
+    /// (`/dev/vg`), an id of the layout. A name that fits nothing is an error.
     pub exclude_components: &'a [String],
     /// Leave disks alone that nothing mounted or swapped on lies on (`AUTOEXCLUDE_DISKS`).
     pub autoexclude_disks: bool,
@@ -109,7 +116,15 @@ impl Coverage {
 /// # Errors
 /// When the machine cannot be read. What cannot be backed up is no error here but a row of the result.
 pub fn coverage(sys: &dyn Sys, layout: &Layout, rules: &Rules<'_>) -> Result<Coverage> {
-    let mut work = Work { sys, layout, rules, result: Coverage::default(), pseudo: 0, left_out: Vec::new() };
+    let mut work = Work {
+        sys,
+        layout,
+        rules,
+        result: Coverage::default(),
+        pseudo: 0,
+        left_out: Vec::new(),
+        spared: Vec::new(),
+    };
     let mounted = mounts::mountinfo(sys)?;
     for (i, mount) in mounted.iter().enumerate() {
         let same_place = |later: &&MountEntry| later.mount_point == mount.mount_point;
@@ -121,6 +136,7 @@ pub fn coverage(sys: &dyn Sys, layout: &Layout, rules: &Rules<'_>) -> Result<Cov
     }
     work.swaps()?;
     work.disks()?;
+    work.unknown_components(&mounted)?;
     let Work { mut result, pseudo, .. } = work;
     result.mounts.sort_by(|a, b| mounts::by_depth(a).cmp(&mounts::by_depth(b)));
     if pseudo > 0 {
@@ -150,8 +166,10 @@ struct Work<'a> {
     rules: &'a Rules<'a>,
     result: Coverage,
     pseudo: usize,
-    /// Rows that AUTOEXCLUDE_PATH or EXCLUDE_COMPONENTS leave out: no permission to lose what lies there.
+    /// Rows that a rule leaves out which is no permission to lose what lies there.
     left_out: Vec<usize>,
+    /// Devices that EXCLUDE_COMPONENTS or EXCLUDE_MOUNTPOINTS name: their disk is not made again for its own sake.
+    spared: Vec<NodeId>,
 }
 
 impl Work<'_> {
@@ -219,6 +237,7 @@ impl Work<'_> {
         let usage = if second || hidden { None } else { Some(self.sys.usage(point.as_ref())?) };
         if left_out {
             self.left_out.push(self.result.rows.len());
+            self.spared.extend(device.map(|device| device.id.clone()));
         }
         self.result.rows.push(CoverageRow {
             what: point.to_owned(),
@@ -246,13 +265,17 @@ impl Work<'_> {
                 false,
             );
         }
-        if let Some(rule) = self.rules.exclude_mounts.iter().find(|rule| trim(component(rule)) == point) {
-            return (excluded(format!("EXCLUDE_BACKUP or EXCLUDE_MOUNTPOINTS names {rule}")), false);
-        }
         if let Some(device) = device
             && let Some(rule) = self.component_rule(device)
         {
             return (excluded(format!("EXCLUDE_COMPONENTS names {rule}")), true);
+        }
+        let named = |rules: &'_ [String]| rules.iter().any(|rule| trim(component(rule)) == point);
+        if named(self.rules.exclude_backup) {
+            return (excluded("its files are not saved (EXCLUDE_BACKUP)"), false);
+        }
+        if named(self.rules.exclude_mountpoints) {
+            return (excluded("EXCLUDE_MOUNTPOINTS"), true);
         }
         if let Some(dir) = self.rules.autoexclude_path.iter().find(|dir| is_below(point, dir)) {
             return (excluded(format!("below {dir} (AUTOEXCLUDE_PATH)")), true);
@@ -280,7 +303,10 @@ impl Work<'_> {
     fn waived(&self, what: &str, device: Option<&Device>, decision: Decision) -> Decision {
         let named = |rule: &&String| {
             let rule = trim(component(rule));
-            rule == what || device.is_some_and(|d| rule == d.path || rule == d.id.0 || self.leads_to(rule, d))
+            rule == what
+                || device.is_some_and(|d| {
+                    rule == d.path || rule == d.id.0 || components::leads_to(self.sys, self.layout, rule, d)
+                })
         };
         let waived = self.rules.waive.iter().any(|rule| named(&rule));
         if matches!(decision, Decision::Unsupported { .. }) && waived {
@@ -289,22 +315,36 @@ impl Work<'_> {
         decision
     }
 
-    /// Whether a name such as `/dev/disk/by-id/...` or `/dev/mapper/...` is a link to the device.
-    fn leads_to(&self, name: &str, device: &Device) -> bool {
-        name.starts_with("/dev/")
-            && self.layout.device_by_path(name).is_none()
-            && mounts::resolve(self.sys, name).is_ok_and(|path| path == device.path)
-    }
-
     /// The rule that leaves this device or a disk below it alone.
     fn component_rule(&self, device: &Device) -> Option<&String> {
         let disks = self.layout.disks_below(&device.id);
         self.rules.exclude_components.iter().find(|rule| {
-            let name = component(rule);
-            std::iter::once(&device)
-                .chain(&disks)
-                .any(|d| name == d.path || **rule == d.id.0 || self.leads_to(name, d))
+            components::names(self.sys, self.layout, rule, device)
+                || disks.iter().any(|disk| components::names_device(self.sys, self.layout, rule, disk))
         })
+    }
+
+    /// A misspelt name protects nothing, and what it was meant to protect would be made again empty.
+    fn unknown_components(&mut self, mounted: &[MountEntry]) -> Result<()> {
+        let swaps = mounts::swaps(self.sys)?;
+        for rule in self.rules.exclude_components {
+            let name = trim(component(rule));
+            let known = self
+                .layout
+                .devices
+                .iter()
+                .any(|device| components::names(self.sys, self.layout, rule, device))
+                || mounted.iter().any(|mount| mount.mount_point == name)
+                || swaps.iter().any(|swap| swap.path == name);
+            if !known {
+                let why = format!(
+                    "EXCLUDE_COMPONENTS names {rule}, which is not on this machine: no disk, partition, volume or mount \
+                     point has this name, so it protects nothing; correct or remove it"
+                );
+                self.row(rule, None, "", unsupported(why));
+            }
+        }
+        Ok(())
     }
 
     fn swaps(&mut self) -> Result<()> {
@@ -317,6 +357,8 @@ impl Work<'_> {
                 // Kept in the archive like any file: its blocks matter, its content does not.
                 Decision::Captured
             } else {
+                let named = device.filter(|device| self.component_rule(device).is_some());
+                self.spared.extend(named.map(|device| device.id.clone()));
                 self.swap_device(&path, device)
             };
             self.row(&path, device, if swap.is_file { "swap file" } else { "swap" }, decision);
@@ -364,7 +406,8 @@ impl Work<'_> {
             // A write-protected or removable disk is not made again only because it is plugged in.
             let fixed = disk.disk().is_some_and(|d| !d.removable && !d.read_only && d.transport != "virtual");
             let blank = matches!(disk.content, Content::Empty | Content::Unknown { .. });
-            if !needed && (self.rules.autoexclude_disks || !fixed || blank) {
+            let spared = tree.iter().any(|device| self.spared.contains(&device.id));
+            if !needed && (self.rules.autoexclude_disks || !fixed || blank || spared) {
                 let rule = "nothing of it is in the backup: left untouched";
                 self.row(&disk.path, Some(disk), "disk", excluded(rule));
                 continue;
@@ -385,7 +428,8 @@ impl Work<'_> {
             let rule = if let Decision::Excluded { rule } = decision { rule } else { String::new() };
             let why = format!(
                 "{} is not in the backup ({rule}), but its disk {} is made again, so its content would be lost; \
-                 change that rule, leave the whole disk out, or name {what} in COVERAGE_WAIVE",
+                 change that rule, leave the whole disk out, or, if its content may be lost, name {what} in \
+                 COVERAGE_WAIVE",
                 device.path, disk.path
             );
             self.result.rows[index].decision = self.waived(&what, Some(device), unsupported(why));

@@ -8,6 +8,7 @@
 mod block;
 mod btrfs;
 mod bytes;
+mod components;
 mod content;
 mod coverage;
 mod device;

@@ -112,7 +112,7 @@ fn a_path_left_out_by_default_is_no_yes_but_a_named_mount_point_is() {
     let waive = ["/mnt/data".to_owned()];
     assert_eq!(refused(&cover(&fake, &Rules { waive: &waive, ..rules })), [""; 0]);
     let named = ["fs:/mnt/data/".to_owned()];
-    let rules = Rules { exclude_mounts: &named, ..rules };
+    let rules = Rules { exclude_backup: &named, ..rules };
     let coverage = cover(&fake, &rules);
     assert_eq!(refused(&coverage), [""; 0]);
     assert_eq!(coverage.mounts, ["/"]);
@@ -122,6 +122,98 @@ fn a_path_left_out_by_default_is_no_yes_but_a_named_mount_point_is() {
     let disk = ["disk:/dev/vda".to_owned()];
     let coverage = cover(&fake, &Rules { exclude_components: &disk, ..rules });
     assert_eq!((coverage.mounts.len(), coverage.recreate.len()), (0, 0));
+}
+
+#[test]
+fn a_mount_point_that_is_not_made_again_needs_a_yes_where_its_disk_is() {
+    let fake = machine(|image| {
+        tool("mkfs.vfat", &[image]);
+    });
+    fake.mounts(&[(1, "/", "ext4"), (3, "/data", "vfat")]);
+    let data = ["/data".to_owned()];
+    let rules = Rules { exclude_mountpoints: &data, autoexclude_disks: true, ..Rules::default() };
+    let refusal = refused(&cover(&fake, &rules));
+    assert!(
+        refusal.len() == 1
+            && refusal[0].contains("(EXCLUDE_MOUNTPOINTS), but its disk /dev/vda is made again"),
+        "{refusal:?}"
+    );
+    for yes in [Rules { waive: &data, ..rules }, Rules { exclude_backup: &data, ..rules }] {
+        let coverage = cover(&fake, &yes);
+        assert_eq!(refused(&coverage), [""; 0]);
+        assert_eq!(coverage.mounts, ["/"]);
+    }
+}
+
+/// `/` on vda1, `/data` on vdb1, and nothing else on vdb but perhaps swap.
+fn two_disks() -> Fake {
+    let mut fake = machine(|_| {});
+    let (place, images) = fake.table(
+        "vdb",
+        64 * MIB,
+        "label: dos\nlabel-id: 0x87654321\n1 : start=2048, size=32768, type=83\n2 : start=40960, size=16384, type=82\n",
+    );
+    tool("mkfs.vfat", &[images[&1].to_str().unwrap()]);
+    tool("mkswap", &["-q", images[&2].to_str().unwrap()]);
+    let number = std::fs::read_to_string(fake.path(format!("{place}/vdb1/dev").as_ref())).unwrap();
+    fake.put(
+        "/proc/self/mountinfo",
+        &format!(
+            "20 1 254:17 / / rw - ext4 /dev/vda1 rw\n21 20 {} / /data rw - vfat /dev/vdb1 rw\n\
+             22 20 254:17 /srv/x /var/x rw - ext4 /dev/vda1 rw\n",
+            number.trim()
+        ),
+    );
+    fake
+}
+
+#[test]
+fn a_component_may_be_named_by_its_mount_point() {
+    let fake = two_disks();
+    let all = cover(&fake, &Rules::default());
+    assert_eq!((all.mounts.len(), all.recreate.len()), (2, 2));
+    for name in ["fs:/data", "/data", "/data/", "part:/dev/vdb1", "/dev/vdb1", "/dev/vdb"] {
+        let rule = [name.to_owned()];
+        // Also where other unused disks are made again: this one is spared.
+        for autoexclude_disks in [true, false] {
+            let rules = Rules { exclude_components: &rule, autoexclude_disks, ..Rules::default() };
+            let coverage = cover(&fake, &rules);
+            assert_eq!(refused(&coverage), [""; 0], "{name}");
+            assert_eq!((coverage.mounts.len(), coverage.recreate.len()), (1, 1), "{name}");
+        }
+    }
+    // A bind mount of the root filesystem is no name of the root filesystem.
+    let bind = ["/var/x".to_owned()];
+    let coverage = cover(&fake, &Rules { exclude_components: &bind, ..Rules::default() });
+    assert_eq!(refused(&coverage), [""; 0]);
+    assert_eq!((coverage.mounts.len(), coverage.recreate.len()), (2, 2));
+    // A mount point that is left out spares its disk as well.
+    let rule = ["/data".to_owned()];
+    let coverage = cover(&fake, &Rules { exclude_mountpoints: &rule, ..Rules::default() });
+    assert_eq!((refused(&coverage).len(), coverage.recreate.len()), (0, 1));
+}
+
+#[test]
+fn what_shares_a_disk_with_something_captured_is_not_spared() {
+    let fake = two_disks();
+    fake.put("/proc/swaps", "Filename Type Size Used Priority\n/dev/vdb2 partition 8188 0 -2\n");
+    let rule = ["fs:/data".to_owned()];
+    let refusal = refused(&cover(&fake, &Rules { exclude_components: &rule, ..Rules::default() }));
+    assert!(refusal.len() == 1 && refusal[0].contains("but its disk /dev/vdb is made again"), "{refusal:?}");
+    let both = ["fs:/data".to_owned(), "swap:/dev/vdb2".to_owned()];
+    let coverage = cover(&fake, &Rules { exclude_components: &both, ..Rules::default() });
+    assert_eq!((refused(&coverage).len(), coverage.recreate.len()), (0, 1));
+}
+
+#[test]
+fn a_component_that_is_not_there_is_an_error() {
+    let fake = two_disks();
+    for name in ["/dta", "fs:/dta", "/dev/vdc", "swap:/dev/vda9", "sdb"] {
+        let rule = [name.to_owned()];
+        let refusal = refused(&cover(&fake, &Rules { exclude_components: &rule, ..Rules::default() }));
+        let text = format!("EXCLUDE_COMPONENTS names {name}, which is not on this machine");
+        assert!(refusal.len() == 1 && refusal[0].starts_with(&text), "{refusal:?}");
+    }
 }
 
 #[test]
@@ -228,6 +320,15 @@ fn what_lies_on_stacked_devices_is_linked_and_refused_by_name() {
         assert!(layout.tree().contains("└─ /dev/dm-0"), "{}", layout.tree());
         let refusal = refused(&probe::coverage(&fake, &layout, &Rules::default()).unwrap());
         assert_eq!(refusal, [format!("/dev/dm-0 is {what}, which cannot be made again so far")]);
+        let group = ["/dev/vg".to_owned()];
+        let rules = Rules { exclude_components: &group, ..Rules::default() };
+        let refusal = refused(&probe::coverage(&fake, &layout, &rules).unwrap());
+        let expected = if name == "vg-data" {
+            "but its disk /dev/vda is made again"
+        } else {
+            "which cannot be made again"
+        };
+        assert!(refusal[0].contains(expected), "{refusal:?}");
         // A mount that lies on nothing but the volume makes its disk a source.
         fake.put("/proc/self/mountinfo", "21 20 253:0 / /data rw - ext4 /dev/mapper/x rw\n");
         fake.put("/proc/swaps", "");

@@ -48,7 +48,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::switch("BACKUP_ONLY_EXCLUDE", "no", "Leave out only what BACKUP_PROG_EXCLUDE names, nothing by itself.")
         .ignored("What is left out besides is named with its rule in the coverage table.")
         .quiet(NO),
-    Setting::list("EXCLUDE_BACKUP", &[], "Mount points whose files are not saved, although the filesystem is recreated (empty). The form `fs:/x` is the same as `/x`."),
+    Setting::list("EXCLUDE_BACKUP", &[], "Mount points whose files are not saved. Where its disk is recreated, the filesystem comes back empty: naming it here says that its files may be lost. The form `fs:/x` is the same as `/x`."),
     Setting::list("EXCLUDE_RESTORE", &[], "Files of the backup that are not restored.")
         .refused("They would be restored although you asked for the opposite; leave them out of the backup with BACKUP_PROG_EXCLUDE."),
     Setting::switch("BACKUP_PROG_CRYPT_ENABLED", "no", "Encrypt the archive.")

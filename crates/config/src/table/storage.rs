@@ -6,9 +6,10 @@ const KEPT: &str = "The layout is recreated as it was; on a larger disk the rest
 const LVM: &str = "Volume groups and arrays would be treated like all storage, so that what you wanted left alone could be recreated empty; name the disks in EXCLUDE_COMPONENTS instead.";
 
 pub(super) const SETTINGS: &[Setting] = &[
-    Setting::list("EXCLUDE_MOUNTPOINTS", &[], "Mount points that are neither saved nor recreated."),
-    Setting::list("EXCLUDE_COMPONENTS", &[], "Parts of the layout that are left alone: a disk (`/dev/sdb`), a filesystem (`fs:/data`), a swap area (`swap:/dev/sdb2`); what lies on them is left out with them."),
-    Setting::list("EXCLUDE_RECREATE", &[], "Parts of the layout that recovery does not create, in the form of EXCLUDE_COMPONENTS; their files are saved all the same."),
+    Setting::list("EXCLUDE_MOUNTPOINTS", &[], "Mount points that are neither saved nor recreated: their disk stays as it is. Where it has to be recreated for something else, `rear mkbackup` refuses to run until the mount point is also named in EXCLUDE_BACKUP or COVERAGE_WAIVE, because its files would be lost."),
+    Setting::list("EXCLUDE_COMPONENTS", &[], "Parts of the layout that are left alone: a disk (`/dev/sdb`), a partition (`/dev/sdb1`), a mounted filesystem (`fs:/data` or `/data`), a swap area (`swap:/dev/sdb2`), a volume group (`/dev/vg`); what lies on them is left out with them. A disk of which nothing else is saved stays untouched; a name that is not on this machine is an error."),
+    Setting::list("EXCLUDE_RECREATE", &[], "Parts of the layout that recovery does not create, while their files are saved all the same.")
+        .refused("They would be recreated; name what shall be left alone, and not be saved, in EXCLUDE_COMPONENTS."),
     Setting::switch("AUTOEXCLUDE_DISKS", "yes", "Leave out disks on which no mounted filesystem and no active swap lies."),
     Setting::list("AUTOEXCLUDE_PATH", &["/media", "/run", "/mnt", "/tmp"], "Directories below which mounted filesystems are left out."),
     Setting::list("COVERAGE_WAIVE", &[], "Devices or mount points that cannot be recovered and that you accept to lose, by name. Without it `rear mkbackup` refuses to run when something could not be recovered. New in this program."),
