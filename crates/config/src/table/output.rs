@@ -44,7 +44,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::text("ISO_VOLID", "REAR-ISO", "Label of the ISO, by which the rescue system finds its medium: at most 32 letters, digits, `_` or `-`."),
     Setting::new("ISO_DEFAULT", Kind::Word, "boothd", "The boot menu entry that is taken when nobody chooses: `manual` is \"Recover HOST\" and waits for the operator, `automatic` is \"Automatic Recover\", `boothd` is the local disk (so that a forgotten medium does no harm).")
         .allowed(&["manual", "automatic", "boothd", "boothd0", "boothd1"]),
-    Setting::new("ISO_TIMEOUT", Kind::Number, "30", "Seconds until the boot menu takes its default entry. New in this program."),
+    Setting::new("ISO_TIMEOUT", Kind::Number, "30", "Seconds until the boot menu takes its default entry. With ISO_DEFAULT=manual the menu waits for ever. New in this program."),
     Setting::new("ISO_SYSLINUX_TIMEOUT", Kind::Number, "", "The boot menu's time limit in tenths of a second.")
         .ignored("Its value is used as ISO_TIMEOUT (in seconds), which is the setting to use now."),
     Setting::new("ISO_RECOVER_MODE", Kind::Word, "", "`unattended`: the entry \"Automatic Recover\" asks nothing, reboots after success, and stops before any write where a decision is missing.")

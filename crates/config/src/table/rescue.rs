@@ -5,7 +5,7 @@ use super::{Kind, NO, Setting, YES};
 pub(super) const CONTENT: &[Setting] = &[
     Setting::list("PROGS", &[], "Further programs to carry, by name or path. One that is not installed is skipped with a note."),
     Setting::list("REQUIRED_PROGS", &[], "Further programs to carry; it is an error if one is not installed."),
-    Setting::list("COPY_AS_IS", &[], "Further files and directories to carry at their place; patterns are allowed. Private keys are never packed."),
+    Setting::list("COPY_AS_IS", &[], "Further files and directories to carry at their place; patterns are allowed. Private keys are never packed, nor are /etc/shadow, /etc/gshadow and the `*.conf` of /etc/rear."),
     Setting::list("COPY_AS_IS_EXCLUDE", &[], "What to leave out of COPY_AS_IS."),
     Setting::list("LIBS", &[], "Further libraries to carry. Those that a carried program is linked to come by themselves; this is for libraries loaded at run time."),
     Setting::list("MODULES", &["all_modules"], "Kernel modules to carry: names, or `all_modules` (all for storage, filesystems, network, USB, input and virtual machines), `loaded_modules`, `no_modules`."),
@@ -13,7 +13,7 @@ pub(super) const CONTENT: &[Setting] = &[
     Setting::list("MODULES_LOAD", &[], "Kernel modules that the rescue system loads first, in this order."),
     Setting::words("FIRMWARE_FILES", &[], "Firmware to carry, as patterns of file names below /lib/firmware. Empty: what the carried modules ask for; `no`: none."),
     Setting::text("KERNEL_CMDLINE", "", "Kernel options of the rescue system, besides those in COPY_KERNEL_PARAMETERS. Append with KERNEL_CMDLINE=\"$KERNEL_CMDLINE option\"."),
-    Setting::new("KERNEL_FILE", Kind::Path, "", "The kernel image of the rescue system. Empty: that of the running kernel."),
+    Setting::new("KERNEL_FILE", Kind::Path, "", "The kernel image of the rescue system; its modules (/lib/modules/RELEASE) must be installed. Empty: that of the running kernel."),
     Setting::list("COPY_KERNEL_PARAMETERS", &["net.ifnames", "biosdevname"], "Kernel options that the rescue system takes over from the running kernel, by name."),
     Setting::text("KEYMAP", "", "Keyboard layout of the rescue system's console. Empty: as on this machine."),
     Setting::words("USE_RAMDISK", &[], "Switch to a tmpfs as root of the rescue system.")
@@ -57,8 +57,8 @@ pub(super) const ACCESS: &[Setting] = &[
     Setting::switch("SIMPLIFY_TEAMING", "no", "Configure one interface instead of a team.")
         .ignored("A team is set up as on this machine where its tools and modules are there.").quiet(NO),
     Setting::new("SSH_ROOT_PASSWORD", Kind::Secret, "", "Password of root for ssh in the rescue system: plain text, or a hash in the form of /etc/shadow (`$6$…`, `$y$…`). Without it only keys are accepted."),
-    Setting::words("SSH_FILES", &["avoid_sensitive_files"], "ssh in the rescue system: `avoid_sensitive_files` carries the server's configuration and root's authorized keys, `no` leaves ssh out, a list names the files. Private keys are never packed; host keys are made when the rescue system boots.")
-        .allowed(&["avoid_sensitive_files", "no", "( FILE … )"]),
+    Setting::words("SSH_FILES", &["avoid_sensitive_files"], "ssh in the rescue system. `avoid_sensitive_files`: its ssh server has a configuration of its own (root may log in with a key, and with SSH_ROOT_PASSWORD where that is set), root's authorized_keys, and host keys made when the rescue system boots; nothing else of /etc/ssh decides who may log in, and private keys are never packed. Without authorized_keys and SSH_ROOT_PASSWORD no server is started. `no`: no server at all, whatever SSH_ROOT_PASSWORD says.")
+        .allowed(&["avoid_sensitive_files", "no"]),
     Setting::switch("SSH_UNPROTECTED_PRIVATE_KEYS", "no", "Carry private keys without a passphrase.")
         .refused("Private keys are never packed; set it to no, and use SSH_ROOT_PASSWORD or authorized keys to log in.")
         .quiet(NO),
