@@ -45,7 +45,8 @@ pub struct Menu {
     /// Whether the automatic entry adds `unattended` to the kernel command line (no question at all), else
     /// `auto_recover` (starts by itself, and asks where it must).
     pub unattended: bool,
-    /// How long the menu waits for a key, in seconds.
+    /// How long the menu waits for a key, in seconds. A menu whose default is [`Entry::Recover`] waits for ever:
+    /// what replaces the content of disks starts by a key, or by the entry that says so.
     pub timeout: u64,
     /// The rescue kernel's command line, without what the entries add.
     pub cmdline: String,
@@ -69,7 +70,8 @@ pub(crate) fn grub_cfg(menu: &Menu, id: &str) -> String {
         ));
     }
     text.push_str("set gfxpayload=keep\n");
-    text.push_str(&format!("set default={}\nset timeout={}\n\n", menu.default.id(), menu.timeout));
+    let timeout = if menu.default == Entry::Recover { "-1".to_owned() } else { menu.timeout.to_string() };
+    text.push_str(&format!("set default={}\nset timeout={timeout}\n\n", menu.default.id()));
     // GRUB's text menu has no title line, so the first entry, which does nothing, is one.
     let title = format!("{host}: recovery point of {} ({id})", menu.created);
     text.push_str(&format!("menuentry {} --id title {{\n  true\n}}\n", quote(&title)));
@@ -209,6 +211,14 @@ mod tests {
         assert!(text.contains("mitigations=off auto_recover\n"), "{text}");
         assert!(text.contains("set default=local\n") && !text.contains("unattended"), "{text}");
         assert!(!text.contains("serial"), "{text}");
+    }
+
+    #[test]
+    fn a_recovery_that_asks_is_waited_for() {
+        let text = grub_cfg(&Menu { default: Entry::Recover, ..menu() }, "0123456789abcdef0123456789abcdef");
+        assert!(text.contains("set default=recover\nset timeout=-1\n"), "{text}");
+        let text = grub_cfg(&menu(), "0123456789abcdef0123456789abcdef");
+        assert!(text.contains("set default=automatic\nset timeout=30\n"), "{text}");
     }
 
     #[test]

@@ -28,13 +28,14 @@ impl Expected {
     }
 }
 
-/// Opens the finished ISO with a reader that shares nothing with its writer, and hashes every expected file.
-/// Memory use does not depend on the size of the files.
+/// Opens the finished ISO with a reader that shares nothing with its writer, and hashes every expected file, as the
+/// disk has it. Memory use does not depend on the size of the files.
 ///
 /// # Errors
 /// [`Error::Truncated`], [`Error::MissingFile`] or [`Error::Damaged`] name the first file that is not right;
 /// `Cancelled` inside of [`Error::Sys`] when `cancel` was raised.
 pub fn read_back(iso: &Path, expected: &[Expected], cancel: &sys::Cancel) -> Result<()> {
+    forget_cached(&File::open(iso).map_err(Error::io("open", iso))?).map_err(Error::io("flush", iso))?;
     let volume = Volume::open(iso)?;
     check_partitions(iso, volume.len())?;
     for file in expected {
@@ -52,6 +53,16 @@ pub fn read_back(iso: &Path, expected: &[Expected], cancel: &sys::Cancel) -> Res
             return Err(damaged("its content is not what was written (BLAKE3 hashes differ)".into()));
         }
     }
+    Ok(())
+}
+
+/// Makes the next reader get the bytes from the disk and not from the memory in which they were left when they were
+/// written. A filesystem in memory keeps them, and is all there is.
+fn forget_cached(file: &File) -> std::io::Result<()> {
+    // What is not yet on the disk cannot be forgotten.
+    file.sync_all()?;
+    // A piece of advice: that some filesystem does not take it is no fault of the medium.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
     Ok(())
 }
 
@@ -114,4 +125,29 @@ fn check_partitions(iso: &Path, len: u64) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::{Errno, IoSliceMut, ReadWriteFlags, preadv2};
+
+    #[test]
+    fn what_is_read_back_comes_from_the_disk() {
+        let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        std::io::Write::write_all(&mut file, &vec![7; 4 << 20]).unwrap();
+        // Reads only what is in memory.
+        let cached = |file: &File| {
+            let mut buffer = [0; 4096];
+            preadv2(file, &mut [IoSliceMut::new(&mut buffer)], 2 << 20, ReadWriteFlags::NOWAIT)
+        };
+        const TMPFS: i64 = 0x0102_1994;
+        let in_memory = rustix::fs::fstatfs(&file).is_ok_and(|fs| fs.f_type == TMPFS);
+        if in_memory || cached(&file) != Ok(4096) {
+            eprintln!("SKIPPED: this filesystem has no cache, or does not tell what is in it");
+            return;
+        }
+        forget_cached(&file).unwrap();
+        assert_eq!(cached(&file), Err(Errno::AGAIN));
+    }
 }
