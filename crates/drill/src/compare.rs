@@ -26,10 +26,6 @@ const ALWAYS: &[&str] = &[
     r"^/(tmp|var/tmp)/",
     r"^/etc/(mtab|resolv\.conf|adjtime)$",
     r"^/boot/grub/grubenv$",
-    // What lies hidden below the kernel's own filesystems: nobody can see it while the machine runs.
-    r"^/(dev|proc|sys|run)(/|$)",
-    // The directory of an ext filesystem that only fsck uses.
-    r"(^|/)lost\+found$",
 ];
 
 /// Findings beyond this number are only counted.
