@@ -9,6 +9,7 @@ systemctl is-system-running --wait
 [ -f $share/rear ] && { install -m 755 $share/rear /usr/sbin/rear || fail "cannot install rear"; }
 mkdir -p /etc/rear
 [ -f $share/local.conf ] && cp $share/local.conf /etc/rear/local.conf
+[ -f $share/faults.sh ] && cp $share/faults.sh /run/drill-work/
 sync
 umount $share || fail "cannot detach the share"
 
@@ -32,6 +33,13 @@ mkdir -p /run/iso
 if mount -o loop,ro "$iso" /run/iso; then
     find /run/iso -type f -printf '%s %P\n' > $out/iso-files
     umount /run/iso
+fi
+if [ -f /run/drill-work/faults.sh ]; then
+    echo "== wrong conditions and interruptions"
+    bash /run/drill-work/faults.sh "$iso" > $out/faults.log 2>&1
+    code=$?
+    cat $out/faults.log
+    [ $code = 0 ] || fail "not every fault ended well"
 fi
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288 drill $share || fail "cannot attach the share again"
 cp "$iso" $share/out/rear.iso || fail "cannot copy the ISO"

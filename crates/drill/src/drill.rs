@@ -14,6 +14,7 @@ use crate::{Error, Result, compare, disk, install, verdict};
 const INSTALL: &str = include_str!("../guest/install.sh");
 const UNUSUAL: &str = include_str!("../guest/unusual.sh");
 const MKBACKUP: &str = include_str!("../guest/mkbackup.sh");
+const FAULTS: &str = include_str!("../guest/faults.sh");
 const UP: &str = include_str!("../guest/up.sh");
 const COMPARE: &str = include_str!("../guest/compare.sh");
 
@@ -125,7 +126,12 @@ impl<'a> Drill<'a> {
             return report;
         }
         for phase in Phase::ALL.into_iter().filter(|phase| (from..=to).contains(phase)) {
-            if self.scenario.recover.expect == Expect::Refused && phase > Phase::Recover {
+            let last = match (self.scenario.faults, self.scenario.recover.expect) {
+                (true, _) => Phase::Backup,
+                (false, Expect::Refused) => Phase::Recover,
+                (false, _) => Phase::Boot,
+            };
+            if phase > last {
                 break;
             }
             let started = Instant::now();
@@ -248,6 +254,9 @@ impl<'a> Drill<'a> {
         }
         if let Some(config) = &spec.config {
             share.put("local.conf", config)?;
+        }
+        if self.scenario.faults {
+            share.put("faults.sh", FAULTS)?;
         }
         let vars = self.source.join("original.fd");
         if spec.firmware == Firmware::Uefi {

@@ -188,6 +188,8 @@ struct File {
     #[serde(default)]
     sector_size: Option<u32>,
     #[serde(default)]
+    faults: bool,
+    #[serde(default)]
     recover: Recover,
     #[serde(default)]
     boot: Boot,
@@ -208,6 +210,8 @@ pub struct Scenario {
     pub source: String,
     /// The machine.
     pub machine: Spec,
+    /// After a good backup come wrong conditions and interruptions, and nothing else.
+    pub faults: bool,
     /// The machine that the medium is booted on.
     pub recover: Recover,
     /// The first boot.
@@ -275,7 +279,7 @@ impl Catalogue {
                         .ok_or_else(|| wrong(path, format!("there is no machine in a scenario '{like}'")))?,
                 ),
             };
-            let own = file.machine.is_some() || file.sector_size.is_some();
+            let own = file.machine.is_some() || file.sector_size.is_some() || file.faults;
             let mut machine = file
                 .machine
                 .clone()
@@ -302,6 +306,7 @@ impl Catalogue {
                 ci: file.ci,
                 source,
                 machine,
+                faults: file.faults,
                 recover: file.recover.clone(),
                 boot: file.boot.clone(),
                 compare: file.compare.clone(),
