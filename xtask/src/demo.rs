@@ -23,11 +23,9 @@ pub(crate) fn run(shop: &Shop, name: &str) -> Result<ExitCode> {
     let base = Base::prepare(&lab, &Recipe::default())?;
     let drill = Drill::new(&lab, &base, &scenario, Some(&rear));
     let report = drill.run(Phase::Install);
-    highlights(&drill, "rear mkbackup said", "backup/out/mkbackup.log", |_| true);
-    highlights(&drill, "the console of the recovery, what rear said", "recover.serial", |line| {
-        line.contains("rear:") || line.starts_with("==")
-    });
-    highlights(&drill, "the recovered machine", "boot/out/mounts", |_| true);
+    highlights(&drill, "what rear mkbackup printed", "backup/out/mkbackup.log", "");
+    highlights(&drill, "the console of the recovery", "recover.serial", "rear: rescue system");
+    highlights(&drill, "the recovered machine", "boot/out/mounts", "");
     crate::vm::print(&report);
     println!("\nAll logs: {}", drill.dir().display());
     if report.passed() {
@@ -38,10 +36,11 @@ pub(crate) fn run(shop: &Shop, name: &str) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn highlights(drill: &Drill<'_>, title: &str, log: &str, which: impl Fn(&str) -> bool) {
+/// Prints a log from the first line with these words on.
+fn highlights(drill: &Drill<'_>, title: &str, log: &str, from: &str) {
     let Ok(bytes) = std::fs::read(drill.dir().join(log)) else { return };
     println!("\n--- {title} ---");
-    for line in String::from_utf8_lossy(&bytes).lines().map(str::trim).filter(|line| which(line)).take(60) {
-        println!("  {line}");
+    for line in String::from_utf8_lossy(&bytes).lines().skip_while(|line| !line.contains(from)).take(60) {
+        println!("  {}", line.trim_end());
     }
 }
