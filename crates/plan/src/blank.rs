@@ -8,7 +8,8 @@ use layout::{Content, Device, NodeId};
 
 use crate::FitError;
 use crate::describe::disk as name;
-use crate::fit::{View, is_stick, larger, may_erase};
+use crate::erase::may_erase;
+use crate::fit::{View, is_stick, size_note};
 
 /// Saved disk, present disk, and the reason.
 type Chosen = (NodeId, NodeId, String);
@@ -82,9 +83,9 @@ fn why(view: &View<'_>, saved: &Device, present: &Device) -> String {
     if present.size == saved.size {
         format!("{what} and of the same size")
     } else if may_erase(view.choices, present) {
-        format!("{what} and large enough{}", larger(saved, present))
+        format!("{what} and large enough{}", size_note(saved, present))
     } else {
-        format!("{what}, the smallest that is large enough{}", larger(saved, present))
+        format!("{what}, the smallest that is large enough{}", size_note(saved, present))
     }
 }
 

@@ -79,7 +79,7 @@ pub fn recoverable(saved: &Layout) -> Result<Plan, PlanError> {
     // Serial numbers may repeat in the original machine; that is no reason against recovery, so the twins are
     // mapped one to one.
     let mapping = saved.disks().map(|disk| (disk.id.clone(), disk.id.clone())).collect();
-    let choices = Choices { unattended: true, mapping, allow_erase: Vec::new() };
+    let choices = Choices { unattended: true, mapping, ..Choices::default() };
     let fit = fit(saved, &twins, &BTreeMap::new(), &choices)?;
     plan(saved, &twins, fit, "", "/mnt/local")
 }

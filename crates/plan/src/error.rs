@@ -46,6 +46,31 @@ pub enum FitError {
         /// What to do.
         hint: String,
     },
+    /// A disk has the identity of a saved one, but what it holds is not the saved machine's.
+    #[error(
+        "{doubt}. Identifiers repeat between virtual machines, so it is not erased unattended. Nothing was written.\n\
+         {table}\nIf what it holds may be lost for ever, recover with --erase {disk}; if it is another disk, remove it \
+         or choose the right one by a mapping."
+    )]
+    Foreign {
+        /// Which disk looks like which saved one, and what it holds, for people.
+        doubt: String,
+        /// Id of the present disk, as `--erase` takes it.
+        disk: NodeId,
+        /// All present disks.
+        table: String,
+    },
+    /// A name for erasure fits more than one disk.
+    #[error(
+        "'{name}' is to be erased, but more than one disk has this name: {disks}. Nothing was written. Name the disk by \
+         its WWN or another name that only one has"
+    )]
+    EraseUnclear {
+        /// The name as it was given.
+        name: String,
+        /// The disks that have it, for people.
+        disks: String,
+    },
     /// More than one assignment would do.
     #[error("it is not clear which disk is to be used for {unclear}: {reason}. Nothing was written.\n{table}\nproposed mapping:\n{}\n{hint}",
             lines(.proposal))]

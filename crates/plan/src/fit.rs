@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use layout::{Bytes, Content, Device, FsKind, Layout, NodeId, PartitionTable};
+use layout::{Bytes, Content, Device, FsKind, Layout, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::describe::{disk as name, holds};
+use crate::erase::{self, may_erase};
+use crate::own::{has_own_content, is_safe, is_same};
 use crate::{FitError, blank, ext, table, vfat, xfs};
 
 /// What the operator decided beforehand.
@@ -19,9 +21,12 @@ pub struct Choices {
     pub unattended: bool,
     /// Saved disk to present disk, chosen by a person.
     pub mapping: BTreeMap<NodeId, NodeId>,
-    /// Disks whose foreign content may be erased, each by its id, WWN, serial number, kernel name or a name
-    /// below `/dev/disk/by-id` or `/dev/disk/by-path`.
+    /// Disks whose foreign content may be erased, in the words of this run's operator, who sees this machine: each by
+    /// its id, WWN, serial number, kernel name or a name below `/dev/disk/by-id` or `/dev/disk/by-path`.
     pub allow_erase: Vec<String>,
+    /// The same from the saved configuration. Kernel names and places meant other disks when it was written, so here
+    /// only what a disk keeps counts: its id, WWN, serial number or a name below `/dev/disk/by-id`.
+    pub allow_erase_saved: Vec<String>,
 }
 
 /// Where everything goes.
@@ -83,10 +88,12 @@ pub fn fit(
     if old.firmware != new.firmware {
         return Err(FitError::Firmware { saved: old.firmware, present: new.firmware });
     }
+    erase::check(choices, present)?;
     let mut search = Search { saved, present, protected, choices, taken: BTreeMap::new() };
     search.mapped()?;
-    search.same_disks()?;
+    let doubtful = search.same_disks()?;
     search.own_content()?;
+    search.refuse_doubtful(&doubtful)?;
     let open: Vec<&Device> = search.open();
     for (saved, present, why) in blank::place(&search.view(), &open)? {
         search.take(&saved, &present, why);
@@ -164,34 +171,6 @@ pub(crate) fn is_stick(disk: &Device) -> bool {
     disk.disk().is_some_and(|disk| disk.removable || disk.transport == "usb")
 }
 
-/// Whether the operator named this disk for erasure.
-pub(crate) fn may_erase(choices: &Choices, device: &Device) -> bool {
-    choices.allow_erase.iter().any(|text| names(text, device))
-}
-
-/// Whether `text` is a name of this disk. Whole names only: a part of a serial number names nothing.
-fn names(text: &str, device: &Device) -> bool {
-    let Some(disk) = device.disk() else { return false };
-    let identity = &disk.identity;
-    let is =
-        |value: &Option<String>| value.as_deref().is_some_and(|value| !value.is_empty() && value == text);
-    if text == device.id.0 || text == device.path || is(&identity.wwn) || is(&identity.serial) {
-        return true;
-    }
-    if let Some(path) = text.strip_prefix("/dev/disk/by-path/") {
-        return identity.path.as_deref() == Some(path);
-    }
-    let Some(link) = text.strip_prefix("/dev/disk/by-id/") else { return false };
-    // udev's 60-persistent-storage.rules: BUS-MODEL_SERIAL, virtio-SERIAL, wwn-WWN, nvme-WWN.
-    let Some((bus, rest)) = link.split_once('-') else { return false };
-    let wwn = identity.wwn.as_deref().is_some_and(|wwn| !wwn.is_empty() && rest == wwn);
-    let serial = identity.serial.as_deref().filter(|serial| !serial.is_empty()).is_some_and(|serial| {
-        let serial = serial.replace(' ', "_");
-        rest == serial || (bus != "wwn" && rest.ends_with(&format!("_{serial}")))
-    });
-    wwn || serial
-}
-
 fn unfit(
     layout: &Layout,
     protected: &BTreeMap<NodeId, String>,
@@ -267,10 +246,10 @@ impl<'a> Search<'a> {
             if let Some(why) = unfit(self.saved, self.protected, saved, present) {
                 return fail(format!("{} cannot take the place of {}: {why}", present.path, saved.path));
             }
-            let foreign = present.content != Content::Empty
-                && !is_same(self.saved, self.present, saved, present)
-                && !has_own_content(self.saved, self.present, saved, present);
-            if foreign && self.choices.unattended && !may_erase(self.choices, present) {
+            let harmless = present.content == Content::Empty
+                || self.is_acceptable(saved, present)
+                || has_own_content(self.saved, self.present, saved, present);
+            if !harmless {
                 return fail(format!(
                     "{} holds something else ({}), which is never erased unattended unless the disk is named for erasure",
                     present.path,
@@ -282,15 +261,60 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    fn same_disks(&mut self) -> Result<(), FitError> {
+    /// Whether a disk that has the saved one's identity may be taken whatever it holds: a person sees the plan, or
+    /// named it, or nothing of somebody else would be lost.
+    fn is_acceptable(&self, saved: &Device, present: &Device) -> bool {
+        !self.choices.unattended
+            || may_erase(self.choices, present)
+            || (is_same(self.saved, self.present, saved, present)
+                && is_safe(self.saved, self.present, saved, present))
+    }
+
+    /// Takes the disks that are here themselves. Those that hold something foreign now, where nobody can be asked,
+    /// are returned: saved disk and present disk.
+    fn same_disks(&mut self) -> Result<Vec<(NodeId, NodeId)>, FitError> {
+        let mut doubtful = Vec::new();
         for saved in self.open() {
             let twins: Vec<&Device> = self
                 .free()
                 .into_iter()
                 .filter(|present| is_same(self.saved, self.present, saved, present))
                 .collect();
+            let usable: Vec<&&Device> = twins
+                .iter()
+                .filter(|present| unfit(self.saved, self.protected, saved, present).is_none())
+                .collect();
+            if let [only] = usable.as_slice()
+                && !self.is_acceptable(saved, only)
+            {
+                doubtful.push((saved.id.clone(), only.id.clone()));
+                continue;
+            }
             let what = saved.disk().map(|disk| disk.identity.describe()).unwrap_or_default();
             self.one_of(saved, &twins, format!("the same disk ({what})"), "have its identity")?;
+        }
+        Ok(doubtful)
+    }
+
+    /// A disk with the identity of a saved one that holds something foreign: neither is it erased unattended, nor must
+    /// another one silently take its place.
+    fn refuse_doubtful(&self, doubtful: &[(NodeId, NodeId)]) -> Result<(), FitError> {
+        for (saved, present) in doubtful.iter().filter(|(saved, _)| !self.taken.contains_key(saved)) {
+            let (Some(saved), Some(present)) = (self.saved.device(saved), self.present.device(present))
+            else {
+                continue;
+            };
+            return Err(FitError::Foreign {
+                doubt: format!(
+                    "{} looks like the saved {} ({}), but it holds something else now ({})",
+                    name(present),
+                    name(saved),
+                    saved.id,
+                    holds(self.present, present).unwrap_or_default()
+                ),
+                disk: present.id.clone(),
+                table: self.view().table(&[saved]),
+            });
         }
         Ok(())
     }
@@ -336,7 +360,7 @@ impl<'a> Search<'a> {
                 None => Ok(()),
             },
             [present] => {
-                let extra = larger(saved, present);
+                let extra = size_note(saved, present);
                 self.take(&saved.id, &present.id, format!("{why}{extra}"));
                 Ok(())
             }
@@ -379,71 +403,14 @@ impl<'a> Search<'a> {
     }
 }
 
-/// What is said of a disk that is larger than the original.
-pub(crate) fn larger(saved: &Device, present: &Device) -> String {
+/// What is said of a disk that has not the size of the original.
+pub(crate) fn size_note(saved: &Device, present: &Device) -> String {
     match present.size.0.checked_sub(saved.size.0) {
-        Some(0) | None => String::new(),
+        Some(0) => String::new(),
         Some(more) => format!("; it is larger, {} at its end stay free", Bytes(more)),
-    }
-}
-
-/// The same physical disk.
-///
-/// Serial numbers are not always unique (virtual machines number their disks alike), while a physical disk never
-/// changes its size: a serial number alone, with another size and foreign content, is not believed.
-fn is_same(saved: &Layout, present: &Layout, a: &Device, b: &Device) -> bool {
-    let (Some(x), Some(y)) = (a.disk(), b.disk()) else { return false };
-    if !x.identity.is_same_disk(&y.identity) {
-        return false;
-    }
-    let by_wwn = x.identity.wwn.is_some() && y.identity.wwn.is_some();
-    by_wwn || a.size == b.size || b.content == Content::Empty || has_own_content(saved, present, a, b)
-}
-
-/// Whether the present disk holds what was saved from the saved one: the same table with the same partitions, and
-/// no filesystem that contradicts. A recovery that was cut off leaves such a disk too, so filesystems may be missing.
-pub(crate) fn has_own_content(saved: &Layout, present: &Layout, a: &Device, b: &Device) -> bool {
-    match (&a.content, &b.content) {
-        (Content::Table(old), Content::Table(new)) => {
-            let same_table = match (old, new) {
-                (PartitionTable::Gpt { guid: x, .. }, PartitionTable::Gpt { guid: y, .. }) => {
-                    x.eq_ignore_ascii_case(y)
-                }
-                (PartitionTable::Mbr { signature: x }, PartitionTable::Mbr { signature: y }) => {
-                    *x != 0 && x == y
-                }
-                _ => false,
-            };
-            let (old, new) = (saved.partitions(&a.id), present.partitions(&b.id));
-            same_table && old.len() == new.len() && old.iter().zip(&new).all(|(x, y)| same_partition(x, y))
+        None => {
+            let less = saved.size.0 - present.size.0;
+            format!("; it is {less} bytes smaller than the original, and all partitions fit with their table")
         }
-        (Content::Table(_), _) | (_, Content::Table(_)) => false,
-        (old, new) => uuid(old).is_some() && uuid(old) == uuid(new),
     }
-}
-
-fn same_partition(a: &Device, b: &Device) -> bool {
-    let (Some(x), Some(y)) = (a.partition(), b.partition()) else { return false };
-    let entry = match (&x.entry, &y.entry) {
-        (layout::PartitionEntry::Gpt(x), layout::PartitionEntry::Gpt(y)) => {
-            x.guid.eq_ignore_ascii_case(&y.guid)
-        }
-        (layout::PartitionEntry::Mbr(_), layout::PartitionEntry::Mbr(_)) => true,
-        _ => false,
-    };
-    let place = x.number == y.number && x.start == y.start && x.length == y.length;
-    let contradicts = matches!((uuid(&a.content), uuid(&b.content)), (Some(x), Some(y)) if x != y);
-    entry && place && !contradicts
-}
-
-/// The identifier of a content, where it has one.
-fn uuid(content: &Content) -> Option<&str> {
-    let uuid = match content {
-        Content::Filesystem(fs) => &fs.uuid,
-        Content::Swap(swap) => &swap.uuid,
-        Content::LvmMember { uuid } | Content::Luks { uuid, .. } => uuid,
-        Content::MdMember { array } => array,
-        Content::Empty | Content::Table(_) | Content::BootCode | Content::Unknown { .. } => return None,
-    };
-    (!uuid.is_empty()).then_some(uuid.as_str())
 }

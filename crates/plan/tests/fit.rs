@@ -199,9 +199,129 @@ fn foreign_content_is_never_taken_by_itself() {
 fn a_repeated_serial_number_with_another_size_is_not_believed() {
     let saved = machine(&[("vda", "QM1", 10, 1)]);
     assert!(places(&saved, &machine(&[("vda", "QM1", 40, 9)]), &unattended()).is_err());
-    // The same size: the machine's own disk, whatever it holds now.
-    assert_eq!(places(&saved, &machine(&[("vda", "QM1", 10, 9)]), &unattended()).unwrap(), ["QM1>QM1"]);
+    // The same size with foreign content: only a person, or one who named it, may take it.
+    let foreign = machine(&[("vda", "QM1", 10, 9), ("vdb", "NEW", 10, 0)]);
+    let error = places(&saved, &foreign, &unattended()).unwrap_err();
+    assert!(matches!(&error, FitError::Foreign { disk, .. } if disk.0 == "disk:serial:QM1"), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("/dev/vda, 10.0 GiB, serial QM1 looks like the saved"), "{error}");
+    assert!(error.contains("recover with --erase disk:serial:QM1"), "{error}");
+    assert_eq!(places(&saved, &foreign, &Choices::default()).unwrap(), ["QM1>QM1"]);
+    for choices in [
+        Choices { allow_erase: vec!["QM1".into()], ..unattended() },
+        Choices { allow_erase_saved: vec!["QM1".into()], ..unattended() },
+    ] {
+        assert_eq!(places(&saved, &foreign, &choices).unwrap(), ["QM1>QM1"]);
+    }
+    // A mapping alone is no leave to erase.
+    let id = NodeId("disk:serial:QM1".into());
+    let mapped = Choices { mapping: BTreeMap::from([(id.clone(), id)]), ..unattended() };
+    assert!(matches!(places(&saved, &foreign, &mapped), Err(FitError::Mapping { .. })));
+    // A second disk with the number that cannot be used does not make the foreign one acceptable.
+    let mut locked = machine(&[("vda", "QM1", 10, 9), ("vdb", "QM1", 10, 1)]);
+    locked.devices[2].id = NodeId("disk:serial:QM1-2".into());
+    locked.devices[3].id = NodeId("disk:serial:QM1-2/1".into());
+    if let Kind::Disk(disk) = &mut locked.devices[2].kind {
+        disk.read_only = true;
+    }
+    assert!(places(&saved, &locked, &unattended()).is_err());
+    // The own content stands on another disk: that one it is.
+    let moved = machine(&[("vda", "QM1", 10, 9), ("vdb", "QM2", 10, 1)]);
+    assert_eq!(places(&saved, &moved, &unattended()).unwrap(), ["QM1>QM2"]);
     assert_eq!(places(&saved, &machine(&[("vda", "QM1", 40, 0)]), &unattended()).unwrap(), ["QM1>QM1"]);
+}
+
+fn identity(layout: &mut Layout) -> &mut DiskIdentity {
+    match &mut layout.devices[0].kind {
+        Kind::Disk(disk) => &mut disk.identity,
+        _ => panic!("no disk"),
+    }
+}
+
+#[test]
+fn the_own_disk_is_taken_unattended_when_its_table_is_half_made_or_damaged() {
+    let saved = machine(&[("vda", "A", 10, 1)]);
+    // The own table, its partition not yet filled, or with other partitions that are empty.
+    let mut half = saved.clone();
+    half.devices[1].content = Content::Empty;
+    assert_eq!(places(&saved, &half, &unattended()).unwrap(), ["A>A"]);
+    if let Kind::Partition(partition) = &mut half.devices[1].kind {
+        partition.length = Lba(7);
+    }
+    assert_eq!(places(&saved, &half, &unattended()).unwrap(), ["A>A"]);
+    // Somebody made another filesystem in it.
+    half.devices[1].content = machine(&[("vda", "A", 10, 9)]).devices[1].content.clone();
+    assert!(matches!(places(&saved, &half, &unattended()), Err(FitError::Foreign { .. })));
+
+    // A damaged table: only with a world-wide name, the size, and no other serial number.
+    let mut saved = saved;
+    let mut damaged = machine(&[("vda", "A", 10, 0)]);
+    damaged.devices[0].content = Content::Unknown { what: "damaged GUID partition table".into() };
+    assert!(matches!(places(&saved, &damaged, &unattended()), Err(FitError::Foreign { .. })));
+    identity(&mut saved).wwn = Some("0x5000".into());
+    identity(&mut damaged).wwn = Some("0x5000".into());
+    assert_eq!(places(&saved, &damaged, &unattended()).unwrap(), ["A>A"]);
+    let refused = |change: &dyn Fn(&mut Layout)| {
+        let mut present = damaged.clone();
+        change(&mut present);
+        assert!(places(&saved, &present, &unattended()).is_err());
+        assert!(places(&saved, &present, &Choices::default()).is_ok());
+    };
+    refused(&|present| identity(present).serial = Some("B".into()));
+    refused(&|present| present.devices[0].size = Bytes(11 * GIB));
+    refused(&|present| present.devices[0].content = Content::Unknown { what: "ZFS member".into() });
+    let foreign = machine(&[("vda", "A", 10, 9)]).devices[0].content.clone();
+    refused(&|present| present.devices[0].content = foreign.clone());
+}
+
+#[test]
+fn a_dos_table_without_a_signature_is_known_by_what_it_holds() {
+    let mut saved = machine(&[("vda", "A", 10, 1)]);
+    saved.devices[0].content = Content::Table(PartitionTable::Mbr { signature: 0 });
+    assert_eq!(places(&saved, &saved, &unattended()).unwrap(), ["A>A"]);
+    let mut other = saved.clone();
+    if let Content::Swap(swap) = &mut other.devices[1].content {
+        swap.uuid = "somebody else's".into();
+    }
+    assert!(matches!(places(&saved, &other, &unattended()), Err(FitError::Foreign { .. })));
+}
+
+#[test]
+fn names_for_erasure_of_another_day_are_not_kernel_names_and_mean_one_disk() {
+    let saved = machine(&[("vda", "A", 10, 1)]);
+    let present = machine(&[("vda", "F", 10, 9)]);
+    let here = |name: &str| Choices { allow_erase: vec![name.into()], ..unattended() };
+    let before = |name: &str| Choices { allow_erase_saved: vec![name.into()], ..unattended() };
+    for name in ["/dev/vda", "vda", "/dev/disk/by-path/pci-0000:00:vda"] {
+        assert_eq!(places(&saved, &present, &here(name)).unwrap(), ["A>F"], "{name}");
+        assert!(places(&saved, &present, &before(name)).is_err(), "{name}");
+    }
+    for name in ["F", "disk:serial:F", "/dev/disk/by-id/virtio-F"] {
+        assert_eq!(places(&saved, &present, &before(name)).unwrap(), ["A>F"], "{name}");
+    }
+    // An id that is made of the kernel name is one.
+    let mut nameless = present.clone();
+    *identity(&mut nameless) = DiskIdentity::default();
+    nameless.devices[0].id = NodeId("disk:name:vda".into());
+    assert!(places(&saved, &nameless, &before("disk:name:vda")).is_err());
+    assert!(places(&saved, &nameless, &here("disk:name:vda")).is_ok());
+    // Two disks with one number.
+    let mut twins = machine(&[("vda", "F", 10, 9), ("vdb", "F", 10, 8)]);
+    twins.devices[2].id = NodeId("disk:path:2".into());
+    for choices in [here("F"), before("F"), Choices { allow_erase: vec!["F".into()], ..Choices::default() }] {
+        let error = places(&saved, &twins, &choices).unwrap_err();
+        assert!(matches!(&error, FitError::EraseUnclear { name, .. } if name == "F"), "{error}");
+    }
+}
+
+#[test]
+fn a_smaller_disk_that_suffices_is_taken_with_a_note() {
+    let saved = machine(&[("vda", "A", 10, 1)]);
+    let mut present = machine(&[("vda", "A", 10, 0)]);
+    present.devices[0].size = Bytes(10 * GIB - 4096);
+    let fit = fit(&saved, &present, &BTreeMap::new(), &unattended()).unwrap();
+    let why = &fit.disks[0].why;
+    assert!(why.contains("4096 bytes smaller than the original, and all partitions fit"), "{why}");
 }
 
 #[test]
@@ -213,7 +333,7 @@ fn what_carries_the_medium_is_never_taken() {
         (NodeId("disk:serial:B".into()), "it carries the archive".to_owned()),
     ]);
     let mapping = BTreeMap::from([(NodeId("disk:serial:A".into()), NodeId("disk:serial:A".into()))]);
-    let by_hand = Choices { mapping, allow_erase: vec!["A".into(), "B".into()], unattended: false };
+    let by_hand = Choices { mapping, allow_erase: vec!["A".into(), "B".into()], ..Choices::default() };
     for choices in [Choices::default(), unattended(), by_hand] {
         let error = fit(&saved, &present, &protected, &choices).unwrap_err().to_string();
         assert!(error.contains("it carries the rescue medium"), "{error}");
