@@ -386,6 +386,7 @@ impl<'a> Drill<'a> {
 
     fn recovered(&self, machine: &Machine, limit: Duration, figures: &mut Figures) -> Result<()> {
         let mut running = machine.power_on(self.lab)?;
+        running.converse(&self.scenario.recover.dialog, limit)?;
         let end = running.ends(limit)?;
         let took = running.since();
         figures.recovery = Some(took);
@@ -395,7 +396,7 @@ impl<'a> Drill<'a> {
             return error("it was switched off instead of being restarted".to_owned());
         }
         let mut wanted = self.scenario.recover.console.clone();
-        wanted.push(self.complete.clone());
+        wanted.push(self.scenario.recover.complete.clone().unwrap_or_else(|| self.complete.clone()));
         match running.console().missing(&wanted) {
             Some(pattern) => error(format!("it restarted, but its console never said '{pattern}'")),
             None => Ok(()),

@@ -5,6 +5,9 @@
 //! --pdeathsig`) when the thread that started it dies. No hardware acceleration is asked for: what is proven
 //! must be provable on any machine.
 
+use std::io::Write;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::console::Console;
 use crate::lab::{Lab, path, write};
 use crate::qmp::{Power, Qmp};
-use crate::scenario::{Bus, Firmware};
+use crate::scenario::{Bus, Firmware, Say};
 use crate::{Error, Result};
 
 /// Where Debian's `ovmf` package has the firmware.
@@ -66,8 +69,23 @@ impl Machine {
         };
         machine.add("-m", memory.to_string());
         machine.add("-name", name);
-        machine.add("-serial", format!("file:{}", path(&machine.console())));
+        // Nobody has to be connected for the log to be written.
+        machine.add(
+            "-chardev",
+            format!(
+                "socket,id=console,path={},abstract=on,tight=on,server=on,wait=off,logfile={}",
+                machine.line(),
+                option(&machine.console())
+            ),
+        );
+        machine.add("-serial", "chardev:console");
         machine
+    }
+
+    /// Name of the abstract socket that leads to the serial console: file names could be too long for one.
+    fn line(&self) -> String {
+        let dir = crate::lab::key([path(&self.dir).as_bytes()]);
+        format!("rear-drill-{}-{dir}-{}", std::process::id(), self.name)
     }
 
     /// The file that the serial console is logged to.
@@ -178,6 +196,8 @@ impl Machine {
             console: Console::new(&self.console()),
             path: self.console(),
             errors: log,
+            line: self.line(),
+            keyboard: None,
             picture: self.dir.join(format!("{}.ppm", self.name)),
             child,
             started: Instant::now(),
@@ -198,6 +218,8 @@ pub(crate) struct Running<'a> {
     console: Console,
     path: PathBuf,
     errors: PathBuf,
+    line: String,
+    keyboard: Option<UnixStream>,
     picture: PathBuf,
     started: Instant,
 }
@@ -253,6 +275,35 @@ impl Running<'_> {
             }
             self.pause(limit)?;
         }
+    }
+
+    /// Has the dialog at the console: waits for each of the patterns behind the one before, and types the answer.
+    pub(crate) fn converse(&mut self, dialog: &[Say], limit: Duration) -> Result<()> {
+        let mut heard = Vec::new();
+        for say in dialog {
+            heard.push(say.wait.clone());
+            self.says(&heard, limit)?;
+            self.type_in(&say.send)?;
+        }
+        Ok(())
+    }
+
+    fn type_in(&mut self, text: &str) -> Result<()> {
+        let fail = sys::Error::io("type into", self.line.clone());
+        let typed = (|| {
+            let keyboard = match self.keyboard.take() {
+                Some(keyboard) => keyboard,
+                None => UnixStream::connect_addr(&SocketAddr::from_abstract_name(&self.line)?)?,
+            };
+            // One key after the other, as a person does: a UART of this kind holds 16 bytes.
+            for key in text.as_bytes() {
+                (&keyboard).write_all(std::slice::from_ref(key))?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            self.keyboard = Some(keyboard);
+            Ok(())
+        })();
+        Ok(typed.map_err(fail)?)
     }
 
     fn pause(&mut self, limit: Duration) -> Result<()> {

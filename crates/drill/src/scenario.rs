@@ -133,6 +133,16 @@ pub struct Spec {
     pub disk: Vec<Disk>,
 }
 
+/// One exchange at the console.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Say {
+    /// Pattern that the console must show, behind that of the exchange before.
+    pub wait: String,
+    /// What is typed then.
+    pub send: String,
+}
+
 /// The machine that the medium is booted on.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -149,6 +159,10 @@ pub struct Recover {
     pub damage: Option<Damage>,
     /// The UEFI NVRAM is that of the old machine (true) or empty (false).
     pub keep_nvram: bool,
+    /// What a person types; empty where it must recover by itself.
+    pub dialog: Vec<Say>,
+    /// What the console says when it has recovered, where that is not the sentence of an unattended recovery.
+    pub complete: Option<String>,
     /// Patterns that must be seen on the console, in this order.
     pub console: Vec<String>,
     /// What a refusal looks like on the console, where it is not `rear`'s own sentence.
@@ -294,6 +308,8 @@ impl Catalogue {
                 .console
                 .iter()
                 .chain(&file.recover.refusal)
+                .chain(&file.recover.complete)
+                .chain(file.recover.dialog.iter().map(|say| &say.wait))
                 .chain(&file.compare.paths)
                 .chain(&file.compare.identifiers)
             {
