@@ -34,8 +34,18 @@ pub struct Image {
 
 /// The cheap look ahead, before any work: the kernel is there and fits, its modules are there, every program that
 /// the recovery needs is installed.
-pub fn check(sys: &dyn Sys, recipe: &Recipe<'_>) -> Result<(), Error> {
-    kernel::find_kernel(sys, recipe.root, &recipe.kernel_release, recipe.kernel_file.as_deref())?;
+pub fn check(_sys: &dyn Sys, recipe: &Recipe<'_>) -> Result<(), Error> {
+    check_settled(&settled(recipe)?.0)
+}
+
+/// The recipe with the release of the kernel that will be carried, and that kernel's file.
+fn settled<'r>(recipe: &Recipe<'r>) -> Result<(Recipe<'r>, PathBuf), Error> {
+    let modules = !modules::none_wanted(recipe);
+    let kernel = kernel::choose(recipe.root, &recipe.kernel_release, recipe.kernel_file.as_deref(), modules)?;
+    Ok((Recipe { kernel_release: kernel.release, ..recipe.clone() }, kernel.file))
+}
+
+fn check_settled(recipe: &Recipe<'_>) -> Result<(), Error> {
     let host = Host::new(recipe.root);
     kernel::check_zstd(host, &recipe.kernel_release)?;
     let dir = modules::dir(host, &recipe.kernel_release);
@@ -80,9 +90,9 @@ fn check_rear(path: &Path) -> Result<(), Error> {
 
 /// Builds the image as a new file that only root can read. On an error nothing of it stays.
 pub fn build(sys: &dyn Sys, recipe: &Recipe<'_>, initramfs: &Path) -> Result<Image, Error> {
-    check(sys, recipe)?;
-    let kernel =
-        kernel::find_kernel(sys, recipe.root, &recipe.kernel_release, recipe.kernel_file.as_deref())?;
+    let (recipe, kernel) = settled(recipe)?;
+    let recipe = &recipe;
+    check_settled(recipe)?;
     let host = Host::new(recipe.root);
     let mut collector = Collector::new(host)?;
 
@@ -107,6 +117,7 @@ pub fn build(sys: &dyn Sys, recipe: &Recipe<'_>, initramfs: &Path) -> Result<Ima
             collector.copy(&path, &recipe.copy_as_is_exclude, &recipe.cancel)?;
         }
     }
+    udev::rules(&mut collector)?;
     collector.finish_libraries()?;
     // Last, so that nothing of the host can take their place.
     etc::plan_own(recipe, &mut collector)?;

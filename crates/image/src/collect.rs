@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::host::{Host, Resolved};
 use crate::libs::Loader;
 use crate::tree::{Content, Node, Tree, merged};
-use crate::{Error, glob};
+use crate::{Error, glob, keys};
 
 /// Where programs are looked for on the host.
 const SEARCH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -74,6 +74,9 @@ impl<'a> Collector<'a> {
         let mut todo = vec![path.to_owned()];
         while let Some(path) = todo.pop() {
             let Some(resolved) = self.host.resolve(&path) else { continue };
+            if self.is_secret(&resolved.path) {
+                continue;
+            }
             self.links(&resolved);
             if !self.seen.insert(resolved.path.clone()) {
                 continue;
@@ -179,6 +182,9 @@ impl<'a> Collector<'a> {
                 self.tree.set(&place, node(Content::Dir));
                 todo.extend(self.host.list(&place).into_iter().map(|name| place.join(name)));
             } else if meta.is_file() {
+                if self.is_secret(&place) {
+                    continue;
+                }
                 self.seen.insert(place.clone());
                 self.tree.set(&place, node(Content::File(real)));
                 for needed in self.needs(&place)? {
@@ -196,6 +202,16 @@ impl<'a> Collector<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a file must stay behind because of its place; says so once.
+    fn is_secret(&mut self, path: &Path) -> bool {
+        let Some(why) = keys::secret_place(path) else { return false };
+        let text = format!("{} is left out of the rescue system: {why}", path.display());
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+        true
     }
 
     /// Patterns compare with the whole path, with or without its leading slash, and cover what is below.

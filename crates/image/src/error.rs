@@ -8,7 +8,7 @@ pub enum Error {
     /// No kernel file for the release.
     #[error(
         "no kernel found for release {release}; looked for {looked}. Set KERNEL_FILE to the kernel that the rescue \
-         system shall boot, and KERNEL_VERSION if its modules are of another release"
+         system shall boot"
     )]
     NoKernel {
         /// The release asked for.
@@ -24,10 +24,24 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A kernel whose modules would be of another release.
+    #[error(
+        "{} is the kernel {found}, whose modules (/lib/modules/{found}) are not installed or not those of the running \
+         kernel {release}, so the rescue system would find no disks. Reboot into an installed kernel, or set \
+         KERNEL_FILE to one that has its modules installed", .path.display()
+    )]
+    OtherKernel {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        release: String,
+    },
     /// The kernel cannot unpack the image.
     #[error(
         "the kernel {release} cannot unpack a zstd-compressed initramfs ({why}), so the rescue system would not \
-         start. Use a kernel with CONFIG_RD_ZSTD=y (Linux 5.9 or later), chosen by KERNEL_FILE and KERNEL_VERSION"
+         start. Use a kernel with CONFIG_RD_ZSTD=y (Linux 5.9 or later), chosen by KERNEL_FILE"
     )]
     NoZstd {
         /// The release.
@@ -38,7 +52,7 @@ pub enum Error {
     /// No modules for the release.
     #[error(
         "there are no kernel modules for release {release} ({} is missing or empty), so the rescue system would \
-         find no disks. Reboot into an installed kernel, or set KERNEL_VERSION to one that has its modules installed", .dir.display()
+         find no disks. Reboot into an installed kernel, or set KERNEL_FILE to one that has its modules installed", .dir.display()
     )]
     NoModules {
         /// The release.

@@ -134,7 +134,8 @@ pub(crate) fn plan_own(recipe: &Recipe<'_>, collector: &mut Collector<'_>) -> Re
         }
     }
     // The host's programs of these names ask a service manager that does not run here; rear stops the machine.
-    for name in ["reboot", "poweroff", "halt", "shutdown"] {
+    // Not `shutdown`, which would have to understand times and -r: to power off instead of that is worse than nothing.
+    for name in ["reboot", "poweroff", "halt"] {
         tree.link(Path::new("/usr/sbin").join(name), "/usr/sbin/rear");
     }
     for payload in &recipe.payload {

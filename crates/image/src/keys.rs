@@ -1,8 +1,27 @@
-//! Recognises private keys, so that none is ever packed. Looks only at small files: keys are small, and the
-//! texts inside large programs that merely know such headers are no keys.
+//! Recognises what is secret, so that it is never packed: private keys by their content, and the host's files of
+//! passwords by their place. Looks only into small files: keys are small, and the texts inside large programs that
+//! merely know such headers are no keys.
+
+use std::path::Path;
+
+use crate::glob;
 
 /// Files of this size (bytes) or more are not searched.
 pub(crate) const LIMIT: u64 = 64 * 1024;
+
+/// Why the file at this link-free path must not be packed, where its place says so. Copies that editors and package
+/// managers leave beside such a file hold the same secrets.
+pub(crate) fn secret_place(path: &Path) -> Option<&'static str> {
+    let text = path.to_string_lossy();
+    let any = |patterns: &[&str]| patterns.iter().any(|pattern| glob::matches(pattern, &text));
+    if any(&["/etc/shadow*", "/etc/gshadow*", "/etc/security/opasswd*"]) {
+        Some("it holds the passwords of this machine")
+    } else if any(&["/etc/rear/*.conf*"]) {
+        Some("it may hold passwords, and the rescue system does not read it")
+    } else {
+        None
+    }
+}
 
 /// Whether the file's content is, or holds, a private key: PEM in all its kinds, OpenSSH, PGP, PuTTY.
 pub(crate) fn is_private_key(content: &[u8]) -> bool {

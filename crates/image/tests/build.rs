@@ -288,6 +288,8 @@ fn the_tree_is_whole_and_merged() {
     assert!(tree.has("usr/bin/mawk"));
     assert!(tree.has("usr/lib/udev/rules.d/60-block.rules"));
     assert!(!tree.has("usr/lib/udev/rules.d/85-hwclock.rules"));
+    assert_eq!(tree.text("usr/sbin/reboot"), "/usr/sbin/rear");
+    assert!(!tree.has("usr/sbin/shutdown"));
     assert!(tree.text("etc/rear/rescue.json").contains("\"hostname\": \"web.example.org\""));
     assert!(image.missing_programs.iter().any(|name| name == "mdadm"));
     assert_eq!(image.kernel, host.root().join(format!("boot/vmlinuz-{RELEASE}")));
@@ -311,9 +313,92 @@ fn no_secret_of_the_host_is_inside() {
     assert_eq!(tree.mode("etc/shadow"), 0o100_600);
     assert_eq!(tree.text("root/.ssh/authorized_keys"), "ssh-ed25519 AAAA me\n");
     assert!(tree.text("etc/ssh/sshd_config").contains("PermitRootLogin yes"));
+    for (path, mode) in [("etc/shadow-", 0o600), ("etc/gshadow", 0o600), ("etc/rear/local.conf", 0o600)] {
+        host.file(path, "secret hosthash\n", mode);
+    }
+    host.file("etc/rear/cert.d/note", "kept\n", 0o644);
+    std::fs::remove_file(host.root().join("etc/ssh/ssh_host_rsa_key")).unwrap();
+    symlink("/etc/gshadow", host.root().join("etc/innocent")).unwrap();
+    let (image, tree) = host
+        .build(|recipe| {
+            recipe.copy_as_is.push("/etc/*".to_owned());
+            recipe.libs.push("/etc/innocent".to_owned());
+        })
+        .unwrap();
+    for (path, (_, content)) in tree.0.iter().filter(|(path, _)| *path != "etc/passwd") {
+        assert!(!String::from_utf8_lossy(content).contains("hosthash"), "{path}");
+    }
+    assert!(tree.text("etc/shadow").starts_with("root:*:"));
+    assert_eq!(tree.text("etc/rear/cert.d/note"), "kept\n");
+    assert!(!tree.has("etc/rear/local.conf") && !tree.has("etc/gshadow") && !tree.has("etc/shadow-"));
+    for path in ["/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/rear/local.conf"] {
+        let said =
+            image.warnings.iter().filter(|text| text.starts_with(&format!("{path} is left out"))).count();
+        assert_eq!(said, 1, "{path}: {:?}", image.warnings);
+    }
     let (_, tree) = host.build(|_| ()).unwrap();
     assert!(tree.text("etc/shadow").starts_with("root:*:"));
     assert!(!tree.has("root/.ssh/authorized_keys") && !tree.has("etc/ssh/sshd_config"));
+}
+
+#[test]
+fn udev_rules_that_call_what_is_not_carried_stay_behind() {
+    let host = Host::new();
+    host.file("usr/lib/udev/cdrom_id", "#!/bin/sh\n", 0o755);
+    host.file("usr/lib/udev/hwclock-set", "#!/bin/sh\n", 0o755);
+    host.file("opt/agent/run", "#!/bin/sh\n", 0o755);
+    for (name, text) in [
+        ("usr/lib/udev/rules.d/61-cd.rules", "RUN+=\"cdrom_id --eject-media $devnode\"\n"),
+        (
+            "etc/udev/rules.d/84-clock.rules",
+            "KERNEL==\"rtc0\", RUN+=\"/usr/lib/udev/hwclock-set $root/$name\"\n",
+        ),
+        ("etc/udev/rules.d/90-font.rules", "RUN+=\"/etc/console-setup/cached_setup_font.sh\"\n"),
+        ("etc/udev/rules.d/91-agent.rules", "PROGRAM=\"/opt/agent/run %k\", NAME=\"%c\"\n"),
+        ("usr/lib/udev/rules.d/55-dm.rules", "IMPORT{program}=\"/sbin/dmsetup info\"\n"),
+    ] {
+        host.file(name, text, 0o644);
+    }
+    let (_, tree) = host.build(|_| ()).unwrap();
+    let has = |tree: &Tree, name: &str| tree.0.keys().any(|path| path.ends_with(name));
+    assert!(has(&tree, "61-cd.rules") && has(&tree, "55-dm.rules") && has(&tree, "60-block.rules"));
+    assert!(!has(&tree, "84-clock.rules") && !has(&tree, "hwclock-set") && !has(&tree, "90-font.rules"));
+    assert!(!has(&tree, "91-agent.rules"));
+    // What the configuration adds counts as well.
+    let (_, tree) = host.build(|recipe| recipe.copy_as_is.push("/opt/agent".to_owned())).unwrap();
+    assert!(has(&tree, "91-agent.rules"));
+}
+
+#[test]
+fn programs_by_path_are_required_like_others() {
+    let host = Host::new();
+    let script = |recipe: &mut Recipe<'_>| recipe.required_progs.push("/root/before".to_owned());
+    let error = host.build(script).unwrap_err();
+    assert!(matches!(&error, Error::MissingPrograms { names } if names == "/root/before"), "{error}");
+    host.file("root/before", "#!/bin/sh\n", 0o700);
+    let (_, tree) = host.build(script).unwrap();
+    assert_eq!(tree.text("root/before"), "#!/bin/sh\n");
+}
+
+#[test]
+fn modules_are_those_of_the_configured_kernel() {
+    let host = Host::new();
+    let mut kernel = vec![0; 4096];
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    kernel[0x20e] = 0x20;
+    kernel[0x220..0x22a].copy_from_slice(b"6.9.1-new ");
+    host.file("boot/new", kernel, 0o600);
+    let file = host.root().join("boot/new");
+    let other = |recipe: &mut Recipe<'_>| recipe.kernel_file = Some(host.root().join("boot/new"));
+    if cfg!(target_arch = "x86_64") {
+        let error = host.build(other).unwrap_err();
+        assert!(matches!(&error, Error::OtherKernel { found, .. } if found == "6.9.1-new"), "{error}");
+        host.file("lib/modules/6.9.1-new/modules.dep", "kernel/fs/xfs/xfs.ko:\n", 0o644);
+        host.file("lib/modules/6.9.1-new/kernel/fs/xfs/xfs.ko", module_file(""), 0o644);
+        let (image, tree) = host.build(other).unwrap();
+        assert_eq!((image.kernel, image.modules), (file, 1));
+        assert!(tree.has("usr/lib/modules/6.9.1-new/kernel/fs/xfs/xfs.ko"));
+    }
 }
 
 #[test]
