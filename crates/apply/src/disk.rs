@@ -18,11 +18,94 @@ struct Chosen {
     path: PathBuf,
     size: u64,
     identity: DiskIdentity,
+    /// What the kernel said of it when it became a target, where that was asked.
+    facts: Option<Facts>,
+}
+
+impl Chosen {
+    fn name(&self) -> String {
+        sysfs::name(&self.path.to_string_lossy())
+    }
+
+    fn changed(&self, what: String) -> Error {
+        Error::Changed { device: self.path.clone(), what }
+    }
+
+    /// What the kernel says of it now, compared with the layout that the plan was made for.
+    fn look(&self, sys: &dyn Sys) -> Result<Facts, Error> {
+        let facts = Facts::read(sys, &self.name())?;
+        if facts.size != self.size {
+            return Err(self.changed(format!("it has {} bytes, not {}", facts.size, self.size)));
+        }
+        if let (Some(is), Some(was)) = (&facts.serial, &self.identity.serial)
+            && tidy(is) != tidy(was)
+        {
+            return Err(self.changed(format!("it has the serial number {}, not {was}", is.trim())));
+        }
+        if let (Some(is), Some(was)) =
+            (facts.wwid.as_deref().and_then(hexadecimal), self.identity.wwn.as_deref().and_then(hexadecimal))
+            && is != was
+        {
+            return Err(self.changed(format!("it has the world-wide name {is}, not {was}")));
+        }
+        if let Some(before) = &self.facts
+            && *before != facts
+        {
+            return Err(self.changed(before.difference(&facts)));
+        }
+        Ok(facts)
+    }
 }
 
 /// The disks that the plan may write: those that were chosen, minus those that are protected.
 #[derive(Clone, Debug)]
 pub struct Targets(Vec<Chosen>);
+
+/// The number that the kernel gave to each disk when it appeared (`diskseq`, Linux 5.15 and later), at one moment.
+///
+/// Taken before the machine is probed, it tells whether a disk without any identifier was replaced since then by
+/// another of the same size. On older kernels it knows nothing, and nothing is refused for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sequences(BTreeMap<String, String>);
+
+impl Sequences {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When `/sys/block` cannot be read.
+    pub fn read(sys: &dyn Sys) -> Result<Self, Error> {
+        let mut found = BTreeMap::new();
+        for name in sys.list(Path::new("/sys/block"))? {
+            if let Some(sequence) = sysfs::sequence(sys, &name)? {
+                found.insert(name, sequence);
+            }
+        }
+        Ok(Self(found))
+    }
+}
+
+/// Like [`targets`], and notes what the kernel says of each target now; refuses those that were plugged in after
+/// `before` was taken. From here on every write is refused when the device behind the name is another one.
+///
+/// # Errors
+/// As [`targets`], and [`Error::Changed`] where a disk is another one than `before` or in the layout.
+pub fn targets_since(
+    sys: &dyn Sys,
+    plan: &Plan,
+    present: &Layout,
+    protected: &BTreeMap<NodeId, String>,
+    before: &Sequences,
+) -> Result<Targets, Error> {
+    let mut targets = targets(plan, present, protected)?;
+    for chosen in &mut targets.0 {
+        let facts = chosen.look(sys)?;
+        if before.0.get(&chosen.name()) != facts.sequence.as_ref() {
+            return Err(chosen.changed("it was plugged in after the machine was examined".into()));
+        }
+        chosen.facts = Some(facts);
+    }
+    Ok(targets)
+}
 
 /// Computes the targets of a plan.
 ///
@@ -54,6 +137,7 @@ pub fn targets(
             path: PathBuf::from(&device.path),
             size: device.size.get(),
             identity: disk.identity.clone(),
+            facts: None,
         });
     }
     Ok(Targets(chosen))
@@ -68,24 +152,8 @@ impl Targets {
     ) -> Result<BTreeMap<NodeId, WritableDisk>, Error> {
         let mut disks = BTreeMap::new();
         for chosen in self.0 {
-            let name = sysfs::name(&chosen.path.to_string_lossy());
-            let facts = Facts::read(sys, &name)?;
-            let changed = |what: String| Error::Changed { device: chosen.path.clone(), what };
-            if facts.size != chosen.size {
-                return Err(changed(format!("it has {} bytes, not {}", facts.size, chosen.size)));
-            }
-            if let (Some(is), Some(was)) = (&facts.serial, &chosen.identity.serial)
-                && tidy(is) != tidy(was)
-            {
-                return Err(changed(format!("it has the serial number {}, not {was}", is.trim())));
-            }
-            if let (Some(is), Some(was)) = (
-                facts.wwid.as_deref().and_then(hexadecimal),
-                chosen.identity.wwn.as_deref().and_then(hexadecimal),
-            ) && is != was
-            {
-                return Err(changed(format!("it has the world-wide name {is}, not {was}")));
-            }
+            let facts = chosen.look(sys)?;
+            let name = chosen.name();
             let disk = WritableDisk { path: chosen.path.clone(), name, facts, hands: Arc::clone(hands) };
             disks.insert(chosen.saved, disk);
         }
@@ -148,10 +216,7 @@ impl WritableDisk {
         if now == self.facts {
             return Ok(());
         }
-        Err(Error::Changed {
-            device: self.path.clone(),
-            what: format!("{now:?} instead of {:?}", self.facts),
-        })
+        Err(Error::Changed { device: self.path.clone(), what: self.facts.difference(&now) })
     }
 
     /// Whether it is still the disk that was chosen, and nothing uses it: asked before each destructive step.
@@ -179,7 +244,8 @@ impl WritableDisk {
         Ok(())
     }
 
-    /// Writes raw bytes, at an offset in bytes, and flushes them: boot code, zeroes.
+    /// Writes raw bytes, at an offset in bytes, and flushes them: boot code, zeroes. Before, it asks the kernel once
+    /// more whether this is still the disk that was chosen.
     ///
     /// # Errors
     /// When it would reach behind the end, or the node leads to another device now.
@@ -189,6 +255,9 @@ impl WritableDisk {
             let size = self.facts.size;
             return Err(Error::OutOfRange { device: self.path.clone(), offset, length, size });
         }
+        let mut still = Ok(());
+        self.hands.look(&mut |sys| still = self.check(sys));
+        still?;
         Ok(self.hands.write(&self.path, &self.facts.number, offset, bytes)?)
     }
 }

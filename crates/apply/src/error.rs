@@ -20,8 +20,8 @@ pub enum Error {
     Gone(String),
     /// The disk behind a name is another one than when the plan was made.
     #[error(
-        "{} is not the disk any more that the plan was made for: {what}. It was not written to; start the \
-         recovery anew", .device.display()
+        "{} is not the disk any more that the plan was made for: {what}. Nothing more is written to it; start \
+         the recovery anew", .device.display()
     )]
     Changed {
         /// The disk.
@@ -30,7 +30,7 @@ pub enum Error {
         what: String,
     },
     /// The disk is in use.
-    #[error("{} is in use: {what}. It was not written to; {hint}, then start the recovery again", .device.display())]
+    #[error("{} is in use: {what}; {hint}, then start the recovery again", .device.display())]
     InUse {
         /// The disk.
         device: PathBuf,
@@ -83,12 +83,21 @@ pub enum Error {
         what: String,
         /// In which state the disks are now.
         state: String,
+        /// Whether this run, or an earlier one that it continues, began to write to a disk.
+        written: bool,
         /// Why.
         source: Box<Error>,
     },
 }
 
 impl Error {
+    /// Whether anything was written to a disk before this error ended the run. Where that is not certain, it is true.
+    ///
+    /// Errors of [`WritableDisk`](crate::WritableDisk) speak of their own write only, not of those before it.
+    pub fn has_written(&self) -> bool {
+        matches!(self, Self::Step { written: true, .. })
+    }
+
     /// Whether the operator stopped the run.
     pub fn is_cancelled(&self) -> bool {
         match self {

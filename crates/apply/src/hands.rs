@@ -35,6 +35,8 @@ pub trait Hands: Send + Sync {
     ) -> sys::Result<Option<sys::mount::Mount>>;
     /// Waits a moment for the kernel or udev.
     fn pause(&self);
+    /// Lets `question` ask the machine that these hands work on.
+    fn look(&self, question: &mut dyn FnMut(&dyn sys::Sys));
 }
 
 /// The real kernel.
@@ -100,5 +102,9 @@ impl Hands for Kernel {
 
     fn pause(&self) {
         std::thread::sleep(Duration::from_millis(100));
+    }
+
+    fn look(&self, question: &mut dyn FnMut(&dyn sys::Sys)) {
+        question(&sys::Real::default());
     }
 }

@@ -1,6 +1,6 @@
 //! The append-only record of executed steps: JSON lines, each flushed to the disk before the next step begins.
 //!
-//! The first line names the plan; each further one a step and its result. A line that was cut off counts
+//! The first line names the plan; each further one a step that begins, or its result. A line that was cut off counts
 //! as not written. Only an unbroken run of steps from the first one on counts as done.
 
 use std::fs::File;
@@ -17,6 +17,7 @@ use crate::Error;
 #[serde(rename_all = "snake_case")]
 enum Line {
     Plan { fingerprint: String },
+    Begun { step: u32 },
     Done { step: u32 },
     Failed { step: u32, error: String },
     Restart,
@@ -28,6 +29,7 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     done: u32,
+    begun: bool,
     resumed: bool,
 }
 
@@ -51,7 +53,7 @@ impl Journal {
             std::fs::rename(path, &old).map_err(SysError::io("rename the old journal", path))?;
         }
         let file = sys::fs::create_private(path)?;
-        let mut journal = Self { path: path.to_owned(), file, done: 0, resumed: false };
+        let mut journal = Self { path: path.to_owned(), file, done: 0, begun: false, resumed: false };
         journal.append(&Line::Plan { fingerprint })?;
         Ok(journal)
     }
@@ -71,18 +73,20 @@ impl Journal {
         if !matches!(first, Some(Ok(Line::Plan { fingerprint: found })) if found == fingerprint) {
             return Ok(None);
         }
-        let mut done = 0;
+        let (mut done, mut begun) = (0, false);
         for line in lines {
             match serde_json::from_slice::<Line>(line) {
                 Ok(Line::Done { step }) if step == done + 1 => done = step,
                 Ok(Line::Restart) => done = 0,
+                Ok(Line::Begun { .. }) => begun = true,
                 // A step that failed was begun: it is done again as a whole.
                 _ => {}
             }
         }
         file.set_len(whole as u64).map_err(SysError::io("shorten the journal", path))?;
         file.seek(SeekFrom::End(0)).map_err(SysError::io("read the journal", path))?;
-        Ok(Some(Self { path: path.to_owned(), file, done, resumed: true }))
+        let begun = begun || done > 0;
+        Ok(Some(Self { path: path.to_owned(), file, done, begun, resumed: true }))
     }
 
     /// Number of steps that are done, from the first one on.
@@ -93,6 +97,18 @@ impl Journal {
     /// Whether an earlier run began this plan.
     pub fn is_resumed(&self) -> bool {
         self.resumed
+    }
+
+    /// Whether an earlier step, of this run or another, may have written to a disk.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Notes that a step is about to write.
+    pub(crate) fn record_begun(&mut self, step: u32) -> Result<(), Error> {
+        self.append(&Line::Begun { step })?;
+        self.begun = true;
+        Ok(())
     }
 
     pub(crate) fn record_done(&mut self, step: u32) -> Result<(), Error> {

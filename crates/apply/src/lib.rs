@@ -12,7 +12,7 @@ mod journal;
 mod run;
 mod sysfs;
 
-pub use disk::{Targets, WritableDisk, targets};
+pub use disk::{Sequences, Targets, WritableDisk, targets, targets_since};
 pub use error::Error;
 pub use hands::{Hands, Kernel};
 pub use journal::Journal;

@@ -1,5 +1,6 @@
 //! The steps, one after the other.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,53 +84,64 @@ pub fn run_with(
         devices: BTreeMap::new(),
         mounts: Default::default(),
         root: None,
+        writing: Cell::new(false),
     };
+    // An earlier run may have stopped anywhere in the step after its last finished one.
+    let earlier = journal.has_begun();
+    let open_step = earlier.then(|| journal.done() + 1);
     if journal.done() > 0 && !runner.is_as_recorded(plan, journal.done())? {
         tracing::warn!("the disks are not as the journal says: the plan is begun anew");
         journal.restart()?;
     }
     let of = plan.steps.len();
+    let mut written = earlier;
     for (i, step) in plan.steps.iter().enumerate() {
         let skip = step.action.writes() && step.id <= journal.done();
-        let begun = journal.done() > 0;
+        runner.writing.set(false);
         let result = cancel.check().map_err(Error::from).and_then(|()| {
             if skip {
                 return Ok(());
             }
             progress.step(step, i + 1, of);
             tracing::info!(step = step.id, "{}", step.describe());
-            runner.step(step)
+            if step.action.writes() {
+                runner.disk(step.action.target())?.check_unused(sys)?;
+                journal.record_begun(step.id)?;
+            }
+            runner.step(step)?;
+            journal.record_done(step.id)
         });
+        written |= runner.writing.get();
         if let Err(source) = result {
-            let state = state(begun, step, &source);
+            let half = runner.writing.get() || open_step == Some(step.id);
             // The step's own failure is what matters; that it could not be noted down only costs a repetition.
             let _ = journal.record_failure(step.id, &source);
-            return Err(Error::Step { id: step.id, what: step.describe(), state, source: Box::new(source) });
-        }
-        if !skip {
-            journal.record_done(step.id)?;
+            return Err(failed(step, source, written, half));
         }
     }
-    let devices = runner.all_devices(plan)?;
-    Ok(Applied { mounts: runner.mounts, devices, disks: runner.disks })
+    match (runner.all_devices(plan), plan.steps.last()) {
+        (Ok(devices), _) => Ok(Applied { mounts: runner.mounts, devices, disks: runner.disks }),
+        (Err(source), Some(step)) => Err(failed(step, source, written, false)),
+        (Err(source), None) => Err(source),
+    }
 }
 
-/// What a failure means for the disks.
-fn state(begun: bool, step: &Step, error: &Error) -> String {
-    let untouched = matches!(error, Error::Changed { .. } | Error::InUse { .. }) || error.is_cancelled();
-    let first = !begun && (untouched || !step.action.writes());
-    if first && step.id == 1 {
+/// The end of a run, with what it means for the disks.
+///
+/// `written`: some step began to write; `half`: this one did.
+fn failed(step: &Step, source: Error, written: bool, half: bool) -> Error {
+    let shown = &step.action.target().shown;
+    let next = "remove the cause and run 'rear recover' again: it continues from here";
+    let state = if !written {
         "No disk was written to.".into()
     } else if !step.action.writes() {
-        "All filesystems are made, their files are not restored yet; remove the cause and run 'rear recover' again: it \
-         continues from here"
-            .into()
+        format!("All filesystems are made, their files are not restored yet; {next}")
+    } else if half {
+        format!("{shown} is half-written; {next}")
     } else {
-        format!(
-            "{} is half-written; remove the cause and run 'rear recover' again: it continues from here",
-            step.action.target().shown
-        )
-    }
+        format!("The steps before this one are done, this one wrote nothing; {next}")
+    };
+    Error::Step { id: step.id, what: step.describe(), state, written, source: Box::new(source) }
 }
 
 struct Runner<'a> {
@@ -141,6 +153,8 @@ struct Runner<'a> {
     mounts: sys::mount::Mounts,
     /// Where the root filesystem is mounted: nothing may be mounted outside of it.
     root: Option<PathBuf>,
+    /// Whether a command or a write that changes a disk was started in this step.
+    writing: Cell<bool>,
 }
 
 impl Runner<'_> {
@@ -179,9 +193,6 @@ impl Runner<'_> {
 
     fn step(&mut self, step: &Step) -> Result<(), Error> {
         let target = step.action.target();
-        if step.action.writes() {
-            self.disk(target)?.check_unused(self.sys)?;
-        }
         match &step.action {
             Action::WipeDisk { .. } => self.wipe(target),
             Action::WriteTable { partitions, sector, .. } => {
@@ -194,9 +205,9 @@ impl Runner<'_> {
                 match target.partition {
                     Some(number) => {
                         let part = self.part(disk, number)?;
-                        zero_ends(disk, part.start, part.size)
+                        self.zero_ends(disk, part.start, part.size)
                     }
-                    None => zero_ends(disk, 0, disk.size()),
+                    None => self.zero_ends(disk, 0, disk.size()),
                 }
             }
             Action::MakeFilesystem { .. } | Action::MakeSwap { .. } => {
@@ -214,10 +225,10 @@ impl Runner<'_> {
         let disk = self.disk(target)?;
         let partitions = sysfs::partitions(self.sys, disk.name())?;
         for part in partitions.values().rev() {
-            self.wipefs(&sysfs::node(&part.name))?;
+            self.wipefs(disk, &sysfs::node(&part.name))?;
         }
-        self.wipefs(disk.path())?;
-        zero_ends(disk, 0, disk.size())?;
+        self.wipefs(disk, disk.path())?;
+        self.zero_ends(disk, 0, disk.size())?;
         if !partitions.is_empty() {
             // The kernel still shows the old partitions.
             self.reread(disk)?;
@@ -225,7 +236,24 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn wipefs(&self, device: &Path) -> Result<(), Error> {
+    /// Says that from here on something may have been written; to a disk that is still the chosen one.
+    fn about_to_write(&self, disk: &WritableDisk) -> Result<(), Error> {
+        disk.check(self.sys)?;
+        self.writing.set(true);
+        Ok(())
+    }
+
+    /// Zeroes the first and the last MiB of a range.
+    fn zero_ends(&self, disk: &WritableDisk, start: u64, size: u64) -> Result<(), Error> {
+        let length = size.min(ENDS);
+        let zeroes = vec![0_u8; usize::try_from(length).unwrap_or_default()];
+        self.about_to_write(disk)?;
+        disk.write_at(start, &zeroes)?;
+        disk.write_at(start + size - length, &zeroes)
+    }
+
+    fn wipefs(&self, disk: &WritableDisk, device: &Path) -> Result<(), Error> {
+        self.about_to_write(disk)?;
         let cmd = Cmd::new("wipefs").args(["--all", "--force", "--quiet"]).arg(device.to_string_lossy());
         self.sys.run(&cmd)?;
         Ok(())
@@ -247,7 +275,9 @@ impl Runner<'_> {
     }
 
     fn commands(&self, action: &Action, device: &Path) -> Result<(), Error> {
+        let disk = self.disk(action.target())?;
         for command in action.commands(&device.to_string_lossy()) {
+            self.about_to_write(disk)?;
             let mut result = self.sys.run(&cmd(&command));
             for older in &command.older {
                 // Only where the program did not understand its options: it has written nothing then.
@@ -367,12 +397,4 @@ fn is_usage(error: &sys::Error) -> bool {
     let last_words = ["Usage:", "<num> is xxx (bytes)", "this help message"];
     matches!(error, sys::Error::Failed { code: Some(1), stderr, .. }
         if last_words.iter().any(|words| stderr.contains(words)))
-}
-
-/// Zeroes the first and the last MiB of a range.
-fn zero_ends(disk: &WritableDisk, start: u64, size: u64) -> Result<(), Error> {
-    let length = size.min(ENDS);
-    let zeroes = vec![0_u8; usize::try_from(length).unwrap_or_default()];
-    disk.write_at(start, &zeroes)?;
-    disk.write_at(start + size - length, &zeroes)
 }

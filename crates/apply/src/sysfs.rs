@@ -58,6 +58,11 @@ pub(crate) fn name(node: &str) -> String {
     node.strip_prefix("/dev/").unwrap_or(node).replace('/', "!")
 }
 
+/// The number that the kernel gave to this disk when it appeared; `None` on kernels before 5.15.
+pub(crate) fn sequence(sys: &dyn Sys, disk: &str) -> Result<Option<String>> {
+    sys.read_opt(dir(disk).join("diskseq"))
+}
+
 impl Facts {
     /// Reads them. A missing file is a fact too; a disk that is gone is an error.
     pub(crate) fn read(sys: &dyn Sys, disk: &str) -> Result<Self> {
@@ -73,8 +78,25 @@ impl Facts {
             size: number(sys, &dir.join("size"))?.saturating_mul(UNIT),
             serial: first(["serial", "device/serial"]),
             wwid: first(["wwid", "device/wwid"]),
-            sequence: sys.read_opt(dir.join("diskseq"))?,
+            sequence: sequence(sys, disk)?,
         })
+    }
+
+    /// How what is there `now` differs, as a phrase.
+    pub(crate) fn difference(&self, now: &Self) -> String {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
+        let pairs = [
+            ("device number", self.number.clone(), now.number.clone()),
+            ("size in bytes", self.size.to_string(), now.size.to_string()),
+            ("serial number", text(&self.serial), text(&now.serial)),
+            ("world-wide name", text(&self.wwid), text(&now.wwid)),
+            ("sequence number (it was plugged in anew)", text(&self.sequence), text(&now.sequence)),
+        ];
+        let differing = pairs.into_iter().filter(|(_, was, is)| was != is);
+        differing
+            .map(|(what, was, is)| format!("its {what} is {is}, not {was}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 

@@ -8,7 +8,7 @@ mod machine;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use apply::{Applied, Error, Journal, Silent};
+use apply::{Applied, Error, Journal, Sequences, Silent};
 use layout::{Layout, diff};
 use machine::{Machine, fast_dir};
 use plan::{Choices, Plan};
@@ -242,4 +242,75 @@ fn a_journal_of_another_plan_is_put_aside_and_a_torn_line_does_not_count() {
     let journal = Journal::open(&path, &other).unwrap();
     assert_eq!((journal.is_resumed(), journal.done()), (false, 0));
     assert!(path.with_extension("json.old").exists());
+}
+
+#[test]
+fn a_disk_without_identifiers_that_was_replaced_is_not_written() {
+    let saved = gpt_machine().layout();
+    let machine = Arc::new(Machine::new());
+    let plug_in = || machine.disk("vda", "", 700 * MIB);
+    plug_in();
+    let before = Sequences::read(&*machine).unwrap();
+    let present = machine.layout();
+    let plan = make_plan(&saved, &present);
+    let dir = fast_dir();
+    let mut journal = Journal::open(&dir.path().join("journal"), &plan).unwrap();
+    let targets =
+        |before: &Sequences| apply::targets_since(&*machine, &plan, &present, &BTreeMap::new(), before);
+    let noted = targets(&before).unwrap();
+
+    // Between the approval and the first step, and between the examination and the approval.
+    plug_in();
+    let run = |targets, journal: &mut Journal| {
+        apply::run_with(&*machine, machine.clone(), &plan, targets, journal, &Silent, &Cancel::default())
+    };
+    let error = run(noted, &mut journal).unwrap_err();
+    assert!(matches!(&error, Error::Changed { .. }) && !error.has_written(), "{error}");
+    assert!(error.to_string().contains("it was plugged in anew"), "{error}");
+    let error = targets(&before).unwrap_err().to_string();
+    assert!(error.contains("plugged in after the machine was examined"), "{error}");
+    assert_eq!(machine.log(), [""; 0]);
+
+    // Between the last step and the boot code.
+    let applied = run(targets(&Sequences::read(&*machine).unwrap()).unwrap(), &mut journal).unwrap();
+    let disk = applied.disks.values().next().unwrap();
+    disk.write_at(0, b"boot").unwrap();
+    plug_in();
+    assert!(matches!(disk.write_at(0, b"boot"), Err(Error::Changed { .. })));
+    assert_eq!(machine.bytes("vda", 0, 4), [0; 4]);
+    machine.unmount_all();
+}
+
+#[test]
+fn only_a_run_that_started_no_writing_command_says_that_nothing_was_written() {
+    let saved = gpt_machine().layout();
+    let blank = Arc::new(Machine::new());
+    blank.disk("vda", "S1", 700 * MIB);
+    let plan = make_plan(&saved, &blank.layout());
+    let dir = fast_dir();
+    let mut journal = Journal::open(&dir.path().join("journal"), &plan).unwrap();
+
+    // Something uses the disk: no step began.
+    blank.mounted("/dev/vda", "/media/x", "ext4");
+    let error = recover(&blank, &plan, &mut journal).unwrap_err();
+    assert!(!error.has_written() && error.to_string().contains("No disk was written to."), "{error}");
+    blank.unmount_all();
+
+    // Stopped by a signal in the middle of the first step.
+    blank.cut(Some(1), false);
+    let error = recover(&blank, &plan, &mut journal).unwrap_err();
+    assert!(error.is_cancelled() && error.has_written(), "{error}");
+    assert!(error.to_string().contains("is half-written"), "{error}");
+
+    // The next run stops before it does anything; what the one before did counts.
+    drop(journal);
+    let mut journal = Journal::open(&dir.path().join("journal"), &plan).unwrap();
+    assert!(journal.is_resumed() && journal.done() == 0);
+    blank.cut(None, false);
+    blank.mounted("/dev/vda", "/media/x", "ext4");
+    let error = recover(&blank, &plan, &mut journal).unwrap_err();
+    assert!(error.has_written() && !error.to_string().contains("No disk was written"), "{error}");
+    blank.unmount_all();
+    recover(&blank, &plan, &mut journal).unwrap();
+    blank.unmount_all();
 }

@@ -23,6 +23,7 @@ struct Disk {
     file: PathBuf,
     size: u64,
     serial: String,
+    sequence: u32,
     parts: BTreeMap<u32, Part>,
 }
 
@@ -36,6 +37,8 @@ struct State {
     /// Whether the change that fails is done all the same (cut after it) or not (cut before it).
     after: bool,
     log: Vec<String>,
+    /// Disks that were plugged in so far.
+    appeared: u32,
 }
 
 pub struct Machine {
@@ -61,8 +64,11 @@ impl Machine {
     pub fn disk(&self, name: &str, serial: &str, size: u64) {
         let file = self.dir.path().join(name);
         std::fs::File::create(&file).unwrap().set_len(size).unwrap();
-        let disk = Disk { file, size, serial: serial.into(), parts: BTreeMap::new() };
-        self.state.lock().unwrap().disks.insert(name.into(), disk);
+        let mut state = self.state.lock().unwrap();
+        state.appeared += 1;
+        let sequence = state.appeared;
+        let disk = Disk { file, size, serial: serial.into(), sequence, parts: BTreeMap::new() };
+        state.disks.insert(name.into(), disk);
     }
 
     /// Runs a tool by hand.
@@ -199,8 +205,8 @@ impl Machine {
         match rest.as_slice() {
             ["size"] => Some((disk.size / 512).to_string()),
             ["dev"] => Some(Self::number(&state, name, 0)),
-            ["serial"] => Some(disk.serial.clone()),
-            ["diskseq"] => Some("1".into()),
+            ["serial"] => Some(disk.serial.clone()).filter(|serial| !serial.is_empty()),
+            ["diskseq"] => Some(disk.sequence.to_string()),
             ["queue", "logical_block_size"] => Some("512".into()),
             ["removable" | "ro"] => Some("0".into()),
             [part, fact] => {
@@ -338,4 +344,7 @@ impl Hands for Machine {
         })
     }
     fn pause(&self) {}
+    fn look(&self, question: &mut dyn FnMut(&dyn Sys)) {
+        question(self);
+    }
 }
