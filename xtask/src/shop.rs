@@ -11,6 +11,23 @@ use sys::{Cancel, Sys};
 /// The target of the release binary: static, so that it runs in every rescue system.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
+/// Programs (or files) against which the unit tests check our own readers and writers, and their Debian packages.
+const TEST_NEEDS: &[(&str, &str)] = &[
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mkfs.vfat", "dosfstools"),
+    ("sfdisk", "fdisk"),
+    ("sgdisk", "gdisk"),
+    ("parted", "parted"),
+    ("xorriso", "xorriso"),
+    ("grub-mkimage", "grub-common"),
+    ("/usr/lib/grub/i386-pc/cdboot.img", "grub-pc-bin"),
+    ("/usr/lib/grub/x86_64-efi/kernel.img", "grub-efi-amd64-bin"),
+    ("depmod", "kmod"),
+    ("ip", "iproute2"),
+    ("zstd", "zstd"),
+];
+
 /// The repository and its tools.
 pub(crate) struct Shop {
     /// The root of the repository.
@@ -33,13 +50,23 @@ impl Shop {
         say(self.started, line);
     }
 
-    /// Installs the host's packages that are missing, and says so before.
+    /// Installs the packages of the unit tests that are missing, and says so before.
+    pub(crate) fn provide_for_tests(&self) -> Result<()> {
+        let sys = sys::Real::new(self.cancel.clone());
+        self.install(&sys, drill::missing(&sys, TEST_NEEDS))
+    }
+
+    /// Installs what builds, and drills if they are wanted, need, and says so before.
     pub(crate) fn provide(&self, vms: bool) -> Result<()> {
         let sys = sys::Real::new(self.cancel.clone());
         let mut missing = if vms { drill::missing_packages(&sys) } else { Vec::new() };
         if sys.which("musl-gcc").is_none() {
             missing.push("musl-tools".to_owned());
         }
+        self.install(&sys, missing)
+    }
+
+    fn install(&self, sys: &sys::Real, missing: Vec<String>) -> Result<()> {
         if missing.is_empty() {
             return Ok(());
         }
@@ -47,7 +74,7 @@ impl Shop {
         if !sys::info::is_root() {
             bail!("root is needed to install {}; run this as root or install them first", missing.join(" "));
         }
-        drill::install_packages(&sys, &missing).context("the packages could not be installed")
+        drill::install_packages(sys, &missing).context("the packages could not be installed")
     }
 
     /// All scenarios of the repository.

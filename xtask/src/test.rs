@@ -19,6 +19,7 @@ const LANES: usize = 2;
 /// Runs all tests. The last line that is printed is `N passed, N failed`.
 pub(crate) fn run(shop: &Shop, no_vm: bool, all: bool) -> Result<ExitCode> {
     shop.provide(!no_vm)?;
+    shop.provide_for_tests()?;
     let scenarios: Vec<Scenario> = if no_vm {
         Vec::new()
     } else {

@@ -17,13 +17,18 @@ const NEEDS: &[(&str, &str)] = &[
     ("chroot", "coreutils"),
 ];
 
-/// The Debian packages that are missing on this host.
+/// The Debian packages that drills need and that are missing on this host.
 pub fn missing_packages(sys: &dyn Sys) -> Vec<String> {
+    missing(sys, NEEDS)
+}
+
+/// The Debian packages of these programs (or files) that are missing on this host, each as (program, package).
+pub fn missing(sys: &dyn Sys, needs: &[(&str, &str)]) -> Vec<String> {
     let there = |what: &str| {
         if what.contains('/') { sys.exists(std::path::Path::new(what)) } else { sys.which(what).is_some() }
     };
     let mut missing: Vec<String> =
-        NEEDS.iter().filter(|(what, _)| !there(what)).map(|(_, package)| (*package).to_owned()).collect();
+        needs.iter().filter(|(what, _)| !there(what)).map(|(_, package)| (*package).to_owned()).collect();
     // qemu-utils from another archive (backports) conflicts with the main archive's qemu-system-x86: the two are
     // installed together, at one version.
     if missing.iter().any(|package| package == "qemu-system-x86")

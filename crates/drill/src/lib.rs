@@ -28,7 +28,7 @@ mod verdict;
 pub use drill::{Drill, Phase};
 pub use error::{Error, Result};
 pub use guest::{Base, Recipe};
-pub use host::{install_packages, missing_packages};
+pub use host::{install_packages, missing, missing_packages};
 pub use lab::Lab;
 pub use report::{Figures, Outcome, Report};
 pub use scenario::{Catalogue, Firmware, Medium, Scenario};

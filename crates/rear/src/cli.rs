@@ -37,7 +37,7 @@ pub struct Common {
     /// Explain each step
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Like -v, and write every program that is run and all it said to the log
+    /// Like -v; the log has every program that was run, and all it said, in any case
     #[arg(short, long, global = true)]
     pub debug: bool,
     /// Directory with site.conf and local.conf
@@ -46,7 +46,7 @@ pub struct Common {
     /// Further configuration file, read last; may be repeated
     #[arg(short = 'C', value_name = "FILE", global = true)]
     pub config_file: Vec<PathBuf>,
-    /// Never ask: stop before any write if a decision is missing
+    /// Never ask: recover takes only blank disks and the machine's own, or stops before any write
     #[arg(short, long, global = true)]
     pub non_interactive: bool,
     /// Print one JSON object a line for machines

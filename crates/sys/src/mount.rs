@@ -42,13 +42,6 @@ impl Mount {
         Ok(Self { target: target.to_owned() })
     }
 
-    /// Shows an existing directory, with what is mounted below it, at a second place.
-    pub fn bind(source: &Path, target: &Path) -> Result<Self> {
-        rustix::mount::mount_bind_recursive(source, target)
-            .map_err(|error| Error::io("bind-mount at", target)(error.into()))?;
-        Ok(Self { target: target.to_owned() })
-    }
-
     /// Shows one filesystem, without what is mounted below, at a second place: also what its mount points hide.
     pub fn bind_one(source: &Path, target: &Path) -> Result<Self> {
         rustix::mount::mount_bind(source, target)

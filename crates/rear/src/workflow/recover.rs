@@ -187,10 +187,11 @@ fn fit(context: &Context, opened: &Opened, options: &Recover) -> Result<Fitted> 
 }
 
 fn choices(context: &Context, opened: &Opened, options: &Recover, present: &Layout) -> Result<Choices> {
+    // A name that fits two disks (hypervisors repeat serial numbers) names none.
     let find = |layout: &Layout, name: &str| -> Option<NodeId> {
-        layout
+        let mut fitting = layout
             .disks()
-            .find(|disk| {
+            .filter(|disk| {
                 let identity = disk.disk().map(|disk| &disk.identity);
                 let is = |value: Option<&String>| value.is_some_and(|value| value == name);
                 disk.id.0 == name
@@ -198,7 +199,8 @@ fn choices(context: &Context, opened: &Opened, options: &Recover, present: &Layo
                     || identity
                         .is_some_and(|identity| is(identity.serial.as_ref()) || is(identity.wwn.as_ref()))
             })
-            .map(|disk| disk.id.clone())
+            .map(|disk| disk.id.clone());
+        fitting.next().filter(|_| fitting.next().is_none())
     };
     let mut mapping = BTreeMap::new();
     for pair in &options.map {
@@ -207,23 +209,25 @@ fn choices(context: &Context, opened: &Opened, options: &Recover, present: &Layo
         };
         let (saved, now) =
             pair.split_once('=').ok_or_else(|| usage(format!("'{pair}' is not SAVED=PRESENT")))?;
-        let saved_id =
-            find(&opened.layout, saved).ok_or_else(|| usage(format!("no saved disk is called '{saved}'")))?;
-        let now_id = find(present, now).ok_or_else(|| usage(format!("no present disk is called '{now}'")))?;
+        let saved_id = find(&opened.layout, saved)
+            .ok_or_else(|| usage(format!("not exactly one saved disk is called '{saved}'")))?;
+        let now_id = find(present, now)
+            .ok_or_else(|| usage(format!("not exactly one present disk is called '{now}'")))?;
         mapping.insert(saved_id, now_id);
     }
-    let mut allow_erase = options.erase.clone();
-    if let Some(rescue) = &opened.rescue {
-        for name in &rescue.disks_to_be_wiped {
-            allow_erase.push(name.clone());
-            // A stable name of udev leads to a kernel name, which the layout knows.
-            if let Ok(real) = context.sys.canonicalize(Path::new(name)) {
-                allow_erase.push(real.to_string_lossy().into_owned());
-            }
+    let saved_names =
+        opened.rescue.as_ref().map(|rescue| rescue.disks_to_be_wiped.as_slice()).unwrap_or_default();
+    let mut allow_erase_saved = saved_names.to_vec();
+    for name in saved_names.iter().filter(|name| name.starts_with("/dev/disk/by-id/")) {
+        // udev's stable name leads to a kernel name, and that to the disk that has it now.
+        if let Ok(real) = context.sys.canonicalize(Path::new(name))
+            && let Some(disk) = present.device_by_path(&real.to_string_lossy())
+        {
+            allow_erase_saved.push(disk.id.0.clone());
         }
     }
     let unattended = context.common.non_interactive || !context.ui.is_interactive();
-    Ok(Choices { unattended, mapping, allow_erase })
+    Ok(Choices { unattended, mapping, allow_erase: options.erase.clone(), allow_erase_saved })
 }
 
 /// `--plan`: in the rescue system against the disks that are there, elsewhere against this machine's own.
@@ -288,9 +292,11 @@ fn apply_plan(context: &Context, machine: &Fitted) -> Result<apply::Applied> {
     sys::fs::create_dir_private(Path::new(TARGET_ROOT))?;
     let mut journal = apply::Journal::open(&dir.join("journal.json"), &machine.plan)?;
     let targets = apply::targets(&machine.plan, &machine.present, &machine.protected)?;
-    context.disks_written.store(true, Ordering::SeqCst);
-    let applied =
-        apply::run(&context.sys, &machine.plan, targets, &mut journal, &Steps(&stage), &context.cancel)?;
+    let result =
+        apply::run(&context.sys, &machine.plan, targets, &mut journal, &Steps(&stage), &context.cancel);
+    let written = result.as_ref().err().is_none_or(apply::Error::has_written);
+    context.disks_written.store(written, Ordering::SeqCst);
+    let applied = result?;
     stage.done(format!("{} steps", machine.plan.steps.len()));
     Ok(applied)
 }

@@ -85,7 +85,7 @@ fn kernels(context: &Context, root: &Path) -> Result<Vec<String>> {
 fn inside_mounts(root: &Path) -> std::result::Result<Mounts, sys::Error> {
     let mut mounts = Mounts::default();
     for name in ["dev", "proc", "sys", "run"] {
-        mounts.push(Mount::bind(&Path::new("/").join(name), &root.join(name))?);
+        mounts.push(Mount::bind_one(&Path::new("/").join(name), &root.join(name))?);
     }
     Ok(mounts)
 }
