@@ -8,10 +8,9 @@ use sys::Sys;
 use crate::facts::{BootFacts, DiskBoot, EfiEntry, EfiFacts, EspFacts, FORMAT, Hex, RawPartition};
 use crate::nvram::{EFIVARS, Nvram};
 use crate::option::{LoadOption, PartitionId};
+use crate::sector::{self, BOOT_CODE};
 use crate::{Error, Result};
 
-/// Boot code in the first sector; the disk signature and the partition table follow.
-pub(crate) const BOOT_CODE: usize = 440;
 /// No loader keeps more than this between the table and the first partition, in bytes.
 const MAX_GAP: u64 = 2 << 20;
 /// No boot code partition of use is larger, in bytes (the usual size is 1 MiB; PReP up to 8).
@@ -63,26 +62,69 @@ pub fn check(facts: &BootFacts, layout: &Layout) -> Vec<String> {
             );
         }
     }
-    for disk in facts.disks.iter().filter(|disk| !facts.uefi && disk.loader.as_deref() == Some("GRUB")) {
-        let gpt = layout
-            .device(&disk.disk)
-            .is_some_and(|device| matches!(device.table(), Some(PartitionTable::Gpt { .. })));
-        if gpt && disk.partitions.is_empty() {
-            problems.push(format!(
-                "GRUB starts from disk {}, which has a GPT but no BIOS boot partition: its core image lies in a \
-                 filesystem and would not be found after a recovery; add a BIOS boot partition of 1 MiB and run \
-                 grub-install",
-                disk.disk
-            ));
+    // Foreign boot code on other disks is fine as long as one disk surely starts.
+    if !facts.uefi && !facts.disks.iter().any(|disk| disk.loader.as_deref() == Some("GRUB") && has_core(disk))
+    {
+        for disk in facts.disks.iter().filter(|disk| disk.loader.is_some()) {
+            problems.push(bios_problem(disk, layout));
         }
     }
     problems
 }
 
+/// Whether the second part of GRUB lies in what was captured.
+fn has_core(disk: &DiskBoot) -> bool {
+    // The gap begins at the second sector, so its offset is the size of a sector.
+    let Some(core) = sector::grub_core(&disk.boot_code.0).and_then(|at| at.checked_mul(disk.gap_offset))
+    else {
+        return false;
+    };
+    let within = |offset: u64, bytes: &Hex| {
+        core.checked_sub(offset).and_then(|at| usize::try_from(at).ok()).is_some_and(|at| at < bytes.0.len())
+    };
+    within(disk.gap_offset, &disk.gap)
+        || disk.partitions.iter().any(|part| within(part.offset, &part.content))
+}
+
+/// Why a BIOS machine would not start from this disk after a recovery.
+fn bios_problem(disk: &DiskBoot, layout: &Layout) -> String {
+    let gpt = layout
+        .device(&disk.disk)
+        .is_some_and(|device| matches!(device.table(), Some(PartitionTable::Gpt { .. })));
+    match disk.loader.as_deref() {
+        Some("GRUB") if gpt && disk.partitions.is_empty() => format!(
+            "GRUB starts from disk {}, which has a GPT but no BIOS boot partition: its core image lies in a filesystem \
+             and would not be found after a recovery; add a BIOS boot partition of 1 MiB and run grub-install",
+            disk.disk
+        ),
+        Some("GRUB") => format!(
+            "GRUB starts from disk {}, but its core image is not where it can be kept (behind the partition table or in a \
+             BIOS boot partition), so it would not be found after a recovery; run grub-install on this disk again",
+            disk.disk
+        ),
+        loader => format!(
+            "this machine boots with BIOS, and the boot code of disk {} is {}: only GRUB can be brought back, so the \
+             recovered machine would not boot; install GRUB on this disk (grub-install), or boot with UEFI",
+            disk.disk,
+            loader.unwrap_or("missing")
+        ),
+    }
+}
+
 fn capture_disk(sys: &dyn Sys, layout: &Layout, disk: &Device) -> Result<DiskBoot> {
     let path = Path::new(&disk.path);
     let sector = disk.sector.get();
-    let mut boot_code = sys.read_at(path, 0, BOOT_CODE)?;
+    let mut boot_code = sys.read_at(path, 0, sector::SIZE)?;
+    let mut protective_active = false;
+    if matches!(disk.table(), Some(PartitionTable::Gpt { .. })) {
+        let types = sector::hybrid_types(&boot_code);
+        if !types.is_empty() {
+            let types = types.iter().map(|id| format!("0x{id:02x}")).collect::<Vec<_>>().join(", ");
+            return Err(Error::HybridMbr { disk: disk.id.to_string(), types });
+        }
+        protective_active = sector::is_protective_active(&boot_code);
+    }
+    boot_code.truncate(BOOT_CODE);
     if boot_code.iter().all(|byte| *byte == 0) {
         boot_code.clear();
     }
@@ -125,6 +167,7 @@ fn capture_disk(sys: &dyn Sys, layout: &Layout, disk: &Device) -> Result<DiskBoo
         gap_offset: sector,
         gap: Hex(gap),
         partitions,
+        protective_active,
     })
 }
 

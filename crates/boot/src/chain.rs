@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use layout::{Content, Kind, Layout, NodeId, PartitionEntry, PartitionTable};
+use layout::{Layout, NodeId};
 use sys::Sys;
 
+use crate::devices::{Devices, Purpose, is_made_by_kernel, is_tag};
 use crate::facts::BootFacts;
 use crate::grubcfg::{self, Config, Start};
 use crate::rooted::{find_ignoring_case, resolve};
-use crate::{Result, restore};
+use crate::{Result, restore, sector};
 
 /// One link of the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,15 +34,36 @@ impl Link {
 ///
 /// # Errors
 /// Only when the machine cannot be asked. A broken chain is a [`Link`] that is not ok.
-pub fn check_chain(root: &Path, _sys: &dyn Sys, facts: &BootFacts, layout: &Layout) -> Result<Vec<Link>> {
+pub fn check_chain(root: &Path, sys: &dyn Sys, facts: &BootFacts, layout: &Layout) -> Result<Vec<Link>> {
+    check_chain_with(root, sys, facts, layout, &BTreeMap::new(), None)
+}
+
+/// As [`check_chain`], and looks up where names that are no identifiers (kernel names, links below `/dev/disk/by-id` and
+/// `by-path`) lead on this machine.
+///
+/// `devices`: the present node of each recreated device, by its saved id; when it is empty, such names of fstab and
+/// crypttab are believed. `present`: everything that this machine has, so that entries which refer to disks outside of
+/// the saved layout hold where these disks are here.
+///
+/// # Errors
+/// As [`check_chain`].
+pub fn check_chain_with(
+    root: &Path,
+    sys: &dyn Sys,
+    facts: &BootFacts,
+    layout: &Layout,
+    devices: &BTreeMap<NodeId, PathBuf>,
+    present: Option<&Layout>,
+) -> Result<Vec<Link>> {
+    let here = Devices { sys, layout, present, nodes: devices };
     let mut links = Vec::new();
     if facts.uefi {
         check_esps(root, facts, layout, &mut links);
     }
     let config = read_config(root, facts);
-    check_starts(root, layout, &config, facts, &mut links);
-    check_table(root, layout, "/etc/fstab", &mut links);
-    check_table(root, layout, "/etc/crypttab", &mut links);
+    check_starts(root, &here, &config, facts, &mut links);
+    check_table(root, &here, "/etc/fstab", &mut links);
+    check_table(root, &here, "/etc/crypttab", &mut links);
     let init = ["/sbin/init", "/lib/systemd/systemd", "/etc/init", "/bin/init"]
         .iter()
         .find(|path| resolve(root, Path::new(path)).is_some_and(|path| path.is_file()));
@@ -63,7 +85,7 @@ pub fn check_boot_code(
     disks: &BTreeMap<NodeId, PathBuf>,
 ) -> Result<Vec<Link>> {
     let mut links = Vec::new();
-    for disk in facts.disks.iter().filter(|disk| disk.loader.is_some()) {
+    for disk in facts.disks.iter().filter(|disk| disk.loader.is_some() || disk.protective_active) {
         let Some(path) = disks.get(&disk.disk) else { continue };
         let parts = [(0, &disk.boot_code.0), (disk.gap_offset, &disk.gap.0)]
             .into_iter()
@@ -72,11 +94,20 @@ pub fn check_boot_code(
         for (offset, bytes) in parts.filter(|(_, bytes)| !bytes.is_empty()) {
             ok &= sys.read_at(path, offset, bytes.len())? == *bytes;
         }
-        let loader = disk.loader.as_deref().unwrap_or_default();
+        if disk.protective_active {
+            let active = sector::is_protective_active(&sys.read_at(path, 0, sector::SIZE)?);
+            let detail = if active { "is active, as it was" } else { "was active and is not any more" };
+            links.push(Link::new(
+                "protective MBR",
+                active,
+                format!("its entry on {} {detail}", path.display()),
+            ));
+        }
+        let Some(loader) = disk.loader.as_deref() else { continue };
         let detail = if ok { "is as it was captured" } else { "is not what was captured" };
         links.push(Link::new("boot code", ok, format!("{loader} on {} {detail}", path.display())));
     }
-    if !facts.uefi && links.is_empty() {
+    if !facts.uefi && !links.iter().any(|link| link.what == "boot code") {
         links.push(Link::new("boot code", false, "no present disk has boot code"));
     }
     Ok(links)
@@ -116,6 +147,7 @@ fn read_config(root: &Path, facts: &BootFacts) -> Config {
         let more = grubcfg::parse(text);
         config.uuids.extend(more.uuids);
         config.starts.extend(more.starts);
+        config.entry_files |= more.entry_files;
     };
     let read = |path: &Path| resolve(root, path).and_then(|path| std::fs::read(path).ok());
     for path in ["/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"] {
@@ -139,6 +171,7 @@ fn read_config(root: &Path, facts: &BootFacts) -> Config {
             }
         }
     }
+    let mut entries = Vec::new();
     for dir in entry_dirs {
         let mut files: Vec<PathBuf> =
             std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -149,18 +182,20 @@ fn read_config(root: &Path, facts: &BootFacts) -> Config {
             if let Some(start) =
                 std::fs::read(file).ok().and_then(|b| grubcfg::parse_entry(&String::from_utf8_lossy(&b)))
             {
-                config.starts.push(start);
+                entries.push(start);
             }
         }
     }
+    let at = if config.entry_files { 0 } else { config.starts.len() };
+    config.starts.splice(at..at, entries);
     config.uuids.sort();
     config.uuids.dedup();
     config
 }
 
-fn check_starts(root: &Path, layout: &Layout, config: &Config, facts: &BootFacts, links: &mut Vec<Link>) {
+fn check_starts(root: &Path, here: &Devices<'_>, config: &Config, facts: &BootFacts, links: &mut Vec<Link>) {
     for uuid in &config.uuids {
-        let ok = known(layout, &format!("UUID={uuid}"));
+        let ok = here.check(&format!("UUID={uuid}"), Purpose::Unknown).is_ok();
         links.push(Link::new("boot loader's filesystem", ok, uuid.clone()));
     }
     let Some(first) = config.starts.first() else {
@@ -177,7 +212,7 @@ fn check_starts(root: &Path, layout: &Layout, config: &Config, facts: &BootFacts
         links.push(Link::new("boot menu", unified, detail));
         return;
     };
-    let bases = bases(root, layout);
+    let bases = bases(root, here.layout);
     for (what, path) in
         [("kernel", &first.kernel)].into_iter().chain(first.initrds.iter().map(|path| ("initramfs", path)))
     {
@@ -192,7 +227,7 @@ fn check_starts(root: &Path, layout: &Layout, config: &Config, facts: &BootFacts
             ));
         }
     }
-    links.push(root_link(layout, first));
+    links.push(root_link(here, first));
 }
 
 /// Where a path of the boot loader may begin: it counts from the root of a filesystem (on btrfs, above the
@@ -216,17 +251,20 @@ fn exists(bases: &[(PathBuf, String)], path: &str) -> bool {
     })
 }
 
-fn root_link(layout: &Layout, start: &Start) -> Link {
+fn root_link(here: &Devices<'_>, start: &Start) -> Link {
     let what = "root filesystem";
     match start.options.iter().find_map(|option| option.strip_prefix("root=")) {
         None => Link::new(what, true, "the kernel's command line names none; the initramfs knows it"),
         // A ZFS pool or network root is not in the layout; the initramfs finds it.
-        Some(device) => Link::new(what, known(layout, device), format!("root={device}")),
+        Some(device) => match here.check(device, Purpose::Mount("/")) {
+            Ok(()) => Link::new(what, true, format!("root={device}")),
+            Err(why) => Link::new(what, false, format!("root={device}: {why}")),
+        },
     }
 }
 
 /// Follows the devices of fstab (first field) or crypttab (second field).
-fn check_table(root: &Path, layout: &Layout, file: &str, links: &mut Vec<Link>) {
+fn check_table(root: &Path, here: &Devices<'_>, file: &str, links: &mut Vec<Link>) {
     let Some(bytes) = resolve(root, Path::new(file)).and_then(|path| std::fs::read(path).ok()) else {
         if file == "/etc/fstab" {
             links.push(Link::new(file, false, "is missing"));
@@ -245,78 +283,24 @@ fn check_table(root: &Path, layout: &Layout, file: &str, links: &mut Vec<Link>) 
         let local = device.starts_with("/dev/") || device.contains("UUID=") || device.contains("LABEL=");
         let needed =
             !options.unwrap_or(&"").split(',').any(|option| option == "noauto" || option == "nofail");
-        if !local || known(layout, device) {
+        let point = name.replace("\\040", " ");
+        let purpose = match (file, fields.get(2)) {
+            ("/etc/fstab", Some(&"swap")) => Purpose::Swap,
+            ("/etc/fstab", _) => Purpose::Mount(&point),
+            _ => Purpose::Mapping(name),
+        };
+        if !local || is_made_by_kernel(device) {
             continue;
         }
-        let detail = format!("{device} for {name} is not a device of this machine");
-        // Removable drives, by-id names and the like: not needed, or not known to the model.
-        let unknown_form = device.starts_with("/dev/") && !device.starts_with("/dev/disk/by-uuid/");
-        links.push(Link::new(file, !needed || unknown_form, detail));
+        if let Err(why) = here.check(device, purpose) {
+            // Without the nodes there is nothing to compare such names with.
+            let unknown_form = here.nodes.is_empty() && !is_tag(device);
+            links.push(Link::new(file, !needed || unknown_form, format!("{device} for {name} {why}")));
+        }
     }
     if !links.iter().any(|link| link.what == file && !link.ok) {
         links.push(Link::new(file, true, "every device that it needs is there"));
     }
-}
-
-/// Whether the layout has the device that is named in one of the forms of fstab and `root=`.
-fn known(layout: &Layout, device: &str) -> bool {
-    let device = device.trim_matches('"');
-    let by = |prefix: &str, link: &str| {
-        device.strip_prefix(prefix).or_else(|| device.strip_prefix(link)).map(|value| value.trim_matches('"'))
-    };
-    if let Some(uuid) = by("UUID=", "/dev/disk/by-uuid/") {
-        return layout.devices.iter().any(|device| {
-            let own = match &device.content {
-                Content::Filesystem(filesystem) => filesystem.uuid.as_str(),
-                Content::Swap(swap) => swap.uuid.as_str(),
-                Content::Luks { uuid, .. } => uuid.as_str(),
-                _ => return false,
-            };
-            !own.is_empty() && own.eq_ignore_ascii_case(uuid)
-        });
-    }
-    if let Some(label) = by("LABEL=", "/dev/disk/by-label/") {
-        return layout.devices.iter().any(|device| match &device.content {
-            Content::Filesystem(filesystem) => filesystem.label == label,
-            Content::Swap(swap) => swap.label == label,
-            _ => false,
-        });
-    }
-    let partition = by("PARTUUID=", "/dev/disk/by-partuuid/");
-    let name = by("PARTLABEL=", "/dev/disk/by-partlabel/");
-    if partition.is_some() || name.is_some() {
-        return layout.devices.iter().filter_map(|device| device.partition()).any(|part| {
-            let table = layout.device(&part.parent).and_then(|parent| parent.table());
-            match (&part.entry, table) {
-                (PartitionEntry::Gpt(entry), _) => {
-                    partition.is_some_and(|uuid| entry.guid.eq_ignore_ascii_case(uuid))
-                        || name.is_some_and(|name| entry.name == name)
-                }
-                (PartitionEntry::Mbr(_), Some(PartitionTable::Mbr { signature })) => {
-                    partition.is_some_and(|uuid| {
-                        format!("{signature:08x}-{:02x}", part.number).eq_ignore_ascii_case(uuid)
-                    })
-                }
-                _ => false,
-            }
-        });
-    }
-    layout.devices.iter().any(|entry| {
-        entry.path == device
-            || match &entry.kind {
-                Kind::LogicalVolume(volume) => {
-                    // device-mapper doubles dashes inside the names and joins them with one.
-                    let mapped = format!(
-                        "/dev/mapper/{}-{}",
-                        volume.group.replace('-', "--"),
-                        volume.name.replace('-', "--")
-                    );
-                    device == mapped || device == format!("/dev/{}/{}", volume.group, volume.name)
-                }
-                Kind::LuksMapping(mapping) => device == format!("/dev/mapper/{}", mapping.name),
-                _ => false,
-            }
-    })
 }
 
 #[cfg(test)]

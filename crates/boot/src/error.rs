@@ -22,6 +22,18 @@ pub enum Error {
         /// What was looked for.
         detail: String,
     },
+    /// A GPT disk whose first sector describes partitions of its own.
+    #[error(
+        "disk {disk} has a hybrid MBR: beside the GPT, its first sector lists partitions of its own (of type {types}), \
+         which could not be brought back, so a system that boots through them would be lost. Replace it by a plain \
+         protective MBR (gdisk: expert command n), or leave this disk out"
+    )]
+    HybridMbr {
+        /// The disk.
+        disk: String,
+        /// Types of the further entries, hexadecimal.
+        types: String,
+    },
     /// A disk of the saved layout has no counterpart among the present disks.
     #[error(
         "the boot code of disk {disk} has no disk to go to; the data is restored, the boot loader is not"

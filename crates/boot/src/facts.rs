@@ -35,6 +35,10 @@ pub struct DiskBoot {
     pub gap: Hex,
     /// Partitions that hold nothing but boot code.
     pub partitions: Vec<RawPartition>,
+    /// Whether the protective entry (0xEE) of a GPT disk's first sector is marked active: some BIOSes start no disk
+    /// without an active entry.
+    #[serde(default)]
+    pub protective_active: bool,
 }
 
 /// A partition that holds nothing but boot code (BIOS boot, PReP).

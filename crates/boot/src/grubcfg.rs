@@ -19,13 +19,21 @@ pub(crate) struct Config {
     pub(crate) uuids: Vec<String>,
     /// Kernels in the order of the menu.
     pub(crate) starts: Vec<Start>,
+    /// Whether the menu begins with entry files (`blscfg`).
+    pub(crate) entry_files: bool,
 }
 
-/// Reads `grub.cfg`.
+/// Reads `grub.cfg`: all kernels, those of the default entry first, and the filesystems that the default entry and the
+/// part outside of all entries search for. What other entries need (other systems, removable disks) is their own.
 pub(crate) fn parse(text: &str) -> Config {
     let mut config = Config::default();
+    let mut uuids: Vec<(Option<usize>, String)> = Vec::new();
+    let mut starts: Vec<(Option<usize>, Start)> = Vec::new();
+    let mut menu = Menu::default();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).collect();
+        menu.line(&words);
+        let entry = menu.inside();
         match words.split_first() {
             Some((&"search" | &"search.fs_uuid", arguments)) => {
                 if !(words[0] == "search.fs_uuid"
@@ -34,33 +42,84 @@ pub(crate) fn parse(text: &str) -> Config {
                 {
                     continue;
                 }
-                let uuid = arguments.iter().find(|word| is_uuid(word)).map(|word| (*word).to_owned());
-                if let Some(uuid) = uuid.filter(|uuid| !config.uuids.contains(uuid)) {
-                    config.uuids.push(uuid);
-                }
+                uuids.extend(
+                    arguments.iter().find(|word| is_uuid(word)).map(|word| (entry, (*word).to_owned())),
+                );
             }
-            Some((&"linux" | &"linux16" | &"linuxefi", [kernel, options @ ..])) => {
-                config.starts.push(Start {
+            Some((&"linux" | &"linux16" | &"linuxefi", [kernel, options @ ..])) => starts.push((
+                entry,
+                Start {
                     kernel: plain_path(kernel),
                     options: options.iter().map(|word| (*word).to_owned()).collect(),
                     initrds: Vec::new(),
-                })
-            }
+                },
+            )),
             Some((&"initrd" | &"initrd16" | &"initrdefi", paths)) => {
-                if let Some(start) = config.starts.last_mut() {
+                if let Some((_, start)) = starts.last_mut() {
                     start.initrds.extend(paths.iter().map(|path| plain_path(path)));
                 }
             }
+            Some((&"blscfg", _)) if starts.is_empty() => config.entry_files = true,
             _ => {}
         }
     }
     // A kernel in a variable, or a memory test with neither options nor initramfs, is nothing to follow.
-    config.starts.retain(|start| start.kernel.starts_with('/') && !start.kernel.contains('$'));
-    config.starts.retain(|start| !start.options.is_empty() || !start.initrds.is_empty());
-    for start in &mut config.starts {
+    starts.retain(|(_, start)| start.kernel.starts_with('/') && !start.kernel.contains('$'));
+    starts.retain(|(_, start)| !start.options.is_empty() || !start.initrds.is_empty());
+    for (_, start) in &mut starts {
         start.initrds.retain(|path| !path.contains('$'));
     }
+    let has_kernel = |entry: usize| starts.iter().any(|(inside, _)| *inside == Some(entry));
+    let default = menu
+        .default
+        .filter(|entry| has_kernel(*entry))
+        .or_else(|| starts.first().and_then(|(entry, _)| *entry))
+        .filter(|_| !config.entry_files);
+    // Stable: the others stay in the order of the menu.
+    starts.sort_by_key(|(entry, _)| entry.is_some() && *entry != default);
+    for (entry, uuid) in uuids {
+        if (entry.is_none() || entry == default) && !config.uuids.contains(&uuid) {
+            config.uuids.push(uuid);
+        }
+    }
+    config.starts = starts.into_iter().map(|(_, start)| start).collect();
     config
+}
+
+/// Where in the menu a line stands. GRUB counts entries and submenus of the first level together, from 0.
+#[derive(Default)]
+struct Menu {
+    depth: usize,
+    entries: usize,
+    in_entry: bool,
+    default: Option<usize>,
+}
+
+impl Menu {
+    fn line(&mut self, words: &[&str]) {
+        if self.depth == 0 {
+            self.in_entry = matches!(words.first(), Some(&"menuentry" | &"submenu"));
+            self.entries += usize::from(self.in_entry);
+        }
+        if let ["set", value] = words
+            && let Some(value) = value.strip_prefix("default=")
+        {
+            // `1>0` is the first entry of the second one. A title, or what is remembered elsewhere, is not followed.
+            let number = value.trim_matches(['\'', '"']).split('>').next().unwrap_or_default();
+            self.default = number.parse().ok().or(self.default);
+        }
+        // Braces of variables never stand alone at the end of a line.
+        match (words.first(), words.last()) {
+            (Some(&"}"), _) => self.depth = self.depth.saturating_sub(1),
+            (_, Some(&"{")) => self.depth += 1,
+            _ => {}
+        }
+    }
+
+    /// The entry of the first level that the last line stands in.
+    fn inside(&self) -> Option<usize> {
+        (self.in_entry && self.depth > 0).then(|| self.entries - 1)
+    }
 }
 
 /// Reads a file of the Boot Loader Specification (`loader/entries/*.conf`).
@@ -118,6 +177,38 @@ mod tests {
         assert_eq!(config.starts[0].kernel, "/boot/vmlinuz-6.1.0-50-amd64");
         assert_eq!(config.starts[0].initrds, ["/boot/initrd.img-6.1.0-50-amd64"]);
         assert_eq!(config.starts[0].options[0], "root=UUID=0f3b1e3c-4a5e-4d2a-9c1b-0e7f5a2d3c4b");
+    }
+
+    #[test]
+    fn what_other_systems_need_does_not_count() {
+        let entry = |title: &str, uuid: &str| {
+            format!(
+                "menuentry '{title}' $menuentry_id_option 'x-{uuid}' {{\n\tif [ x${{a}} = xy ]; then\n\t search --no-floppy \
+                 --fs-uuid --set=root {uuid}\n\tfi\n\tlinux /vmlinuz-{title} root=UUID={uuid}\n}}\n"
+            )
+        };
+        let text = |default: &str| {
+            format!(
+                "set default=\"{default}\"\nfunction savedefault {{\n  if [ -z \"${{boot_once}}\" ]; then\n  save_env \
+                 saved_entry\n  fi\n}}\nsearch --fs-uuid --set=root AAAA-0000\n{}submenu 'Advanced' {{\n{}}}\n{}",
+                entry("own", "AAAA-0001"),
+                entry("old", "AAAA-0002"),
+                entry("other", "BBBB-0003"),
+            )
+        };
+        for default in ["0", "${saved_entry}", "7"] {
+            let config = parse(&text(default));
+            assert_eq!(config.uuids, ["AAAA-0000", "AAAA-0001"], "{default}");
+            assert_eq!(config.starts[0].kernel, "/vmlinuz-own");
+            assert_eq!(config.starts.len(), 3);
+        }
+        let config = parse(&text("1>0"));
+        assert_eq!(config.uuids, ["AAAA-0000", "AAAA-0002"]);
+        assert_eq!(config.starts[0].kernel, "/vmlinuz-old");
+        assert_eq!(parse(&text("2")).uuids, ["AAAA-0000", "BBBB-0003"]);
+        // The own entries are files; what is in the menu besides is of other systems.
+        let config = parse(&format!("search --fs-uuid AAAA-0000\nblscfg\n{}", entry("other", "BBBB-0003")));
+        assert!(config.entry_files && config.uuids == ["AAAA-0000"], "{config:?}");
     }
 
     #[test]

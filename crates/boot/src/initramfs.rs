@@ -2,7 +2,8 @@
 //! cannot. Never removes the old one.
 //!
 //! The rule is simple and careful: every kernel module that drives a device between the root filesystem (and `/usr`) and
-//! the machine's buses now must be in the initramfs or built into the kernel. What is not known is no reason to rebuild.
+//! the machine's buses now must be in the initramfs or built into the kernel. An initramfs that cannot be examined counts as
+//! sufficient only where no module is needed.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -17,49 +18,75 @@ use crate::{Error, Result};
 /// Names that distributions give the initramfs of a kernel release, in `/boot`.
 const NAMES: [(&str, &str); 3] = [("initrd.img-", ""), ("initramfs-", ".img"), ("initrd-", "")];
 
-/// Says why the initramfs of one of these kernel releases must be made again; `None` when all of them suffice.
+/// Says why the initramfs of one of these kernel releases must be made again: it lacks a driver, or cannot be examined while
+/// drivers are needed. `None` when all of them suffice. Where the restored system's own lister has to run, `/dev`, `/proc`
+/// and `/sys` must be mounted inside.
 ///
 /// # Errors
 /// When the machine cannot be asked.
 pub fn initramfs_needs_rebuild(sys: &dyn Sys, root: &Path, releases: &[String]) -> Result<Option<String>> {
     let needed = needed_modules(sys, root)?;
-    if needed.is_empty() {
-        return Ok(None);
-    }
     for release in releases {
-        let Some(path) = initramfs_of(root, release) else { continue };
-        let inside = match modules_in(sys, root, &path) {
-            Ok(Some(inside)) => inside,
-            Ok(None) => continue,
-            Err(Error::Sys(error @ sys::Error::Cancelled)) => return Err(error.into()),
-            Err(error) => {
-                tracing::warn!("{error}; it is kept as it is");
-                continue;
-            }
-        };
-        let modules = root.join("lib/modules").join(release);
-        let text = |name: &str| std::fs::read_to_string(modules.join(name)).unwrap_or_default();
-        let builtin: BTreeSet<String> = text("modules.builtin").lines().map(module_name).collect();
-        // A module that this kernel does not have at all (another kernel drives the hardware by another module) says
-        // nothing about its initramfs.
-        let exists: BTreeSet<String> = text("modules.dep")
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .map(|(path, _)| module_name(path))
-            .collect();
-        let missing: Vec<&str> = needed
-            .iter()
-            .filter(|name| !inside.contains(*name) && !builtin.contains(*name) && exists.contains(*name))
-            .map(String::as_str)
-            .collect();
-        if !missing.is_empty() {
-            return Ok(Some(format!(
-                "the initramfs of kernel {release} lacks drivers that this hardware needs: {}",
-                missing.join(", ")
-            )));
+        if let Some(why) = insufficient(sys, root, release, &needed)? {
+            return Ok(Some(why));
         }
     }
     Ok(None)
+}
+
+/// Why the initramfs of this release does not suffice, or cannot be shown to.
+fn insufficient(
+    sys: &dyn Sys,
+    root: &Path,
+    release: &str,
+    needed: &BTreeSet<String>,
+) -> Result<Option<String>> {
+    let modules = root.join("lib/modules").join(release);
+    let text = |name: &str| std::fs::read_to_string(modules.join(name)).unwrap_or_default();
+    let builtin: BTreeSet<String> = text("modules.builtin").lines().map(module_name).collect();
+    // A module that this kernel does not have at all (another kernel drives the hardware by another module) says
+    // nothing about its initramfs.
+    let exists: BTreeSet<String> = text("modules.dep")
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(path, _)| module_name(path))
+        .collect();
+    let needed: Vec<&str> = needed
+        .iter()
+        .filter(|name| !builtin.contains(*name) && exists.contains(*name))
+        .map(String::as_str)
+        .collect();
+    if needed.is_empty() {
+        return Ok(None);
+    }
+    let unproven = |detail: &str| {
+        Ok(Some(format!(
+            "the initramfs of kernel {release} cannot be examined ({detail}), and this hardware needs the drivers {}",
+            needed.join(", ")
+        )))
+    };
+    let Some(path) = initramfs_of(root, release) else {
+        // Modules that a removed kernel left behind start nothing.
+        return if has_kernel(root, release) {
+            unproven("it was not found under any usual name")
+        } else {
+            Ok(None)
+        };
+    };
+    let inside = match modules_in(sys, root, &path) {
+        Ok(Some(inside)) => inside,
+        Ok(None) => return unproven("no program here can list it"),
+        Err(Error::Sys(error @ sys::Error::Cancelled)) => return Err(error.into()),
+        Err(error) => return unproven(&error.to_string()),
+    };
+    let missing: Vec<&str> = needed.iter().copied().filter(|name| !inside.contains(*name)).collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "the initramfs of kernel {release} lacks drivers that this hardware needs: {}",
+        missing.join(", ")
+    )))
 }
 
 /// Makes all initramfs again with the restored system's own tool, which runs in it (`/dev`, `/proc` and `/sys` must be
@@ -111,12 +138,45 @@ fn keep_originals(root: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
 }
 
 fn initramfs_of(root: &Path, release: &str) -> Option<PathBuf> {
-    NAMES
-        .iter()
-        .filter_map(|(before, after)| {
-            rooted::resolve(root, Path::new(&format!("/boot/{before}{release}{after}")))
-        })
-        .find(|path| path.is_file())
+    let mut paths: Vec<String> =
+        NAMES.iter().map(|(before, after)| format!("/boot/{before}{release}{after}")).collect();
+    // Arch Linux names its files after the package.
+    let package = rooted::resolve(root, Path::new(&format!("/lib/modules/{release}/pkgbase")));
+    if let Some(package) = package.and_then(|path| std::fs::read_to_string(path).ok()) {
+        paths.push(format!("/boot/initramfs-{}.img", package.trim()));
+    }
+    // Below the machine's id (kernel-install), and beside the modules (SUSE).
+    paths.extend(
+        kernel_dirs(root, release)
+            .iter()
+            .flat_map(|dir| ["initrd", "initramfs.img", "initramfs"].map(|name| format!("{dir}/{name}"))),
+    );
+    paths.iter().filter_map(|path| rooted::resolve(root, Path::new(path))).find(|path| path.is_file())
+}
+
+/// Directories that hold the files of one kernel release only.
+fn kernel_dirs(root: &Path, release: &str) -> Vec<String> {
+    let mut dirs = Vec::new();
+    if let Some(id) =
+        rooted::resolve(root, Path::new("/etc/machine-id")).and_then(|p| std::fs::read_to_string(p).ok())
+    {
+        dirs.extend(["/boot", "/efi", "/boot/efi"].map(|base| format!("{base}/{}/{release}", id.trim())));
+    }
+    dirs.push(format!("/lib/modules/{release}"));
+    dirs
+}
+
+/// Whether this release has a kernel that could be started, as far as names tell.
+fn has_kernel(root: &Path, release: &str) -> bool {
+    let in_boot =
+        ["vmlinuz", "vmlinux", "Image", "kernel", "zImage"].map(|name| format!("/boot/{name}-{release}"));
+    let beside = kernel_dirs(root, release)
+        .into_iter()
+        .flat_map(|dir| ["linux", "vmlinuz", "Image", "vmlinux"].map(|name| format!("{dir}/{name}")));
+    in_boot
+        .into_iter()
+        .chain(beside)
+        .any(|path| rooted::resolve(root, Path::new(&path)).is_some_and(|path| path.is_file()))
 }
 
 /// Modules that drive the devices below the restored root filesystem now.
@@ -193,7 +253,8 @@ fn modules_in(sys: &dyn Sys, root: &Path, path: &Path) -> Result<Option<BTreeSet
     let inside = Path::new("/").join(path.strip_prefix(root).unwrap_or(path));
     let output = sys.run(&Cmd::new(lister).arg(inside.to_string_lossy()).chroot(root))?;
     names.extend(output.text().split_whitespace().filter(|word| word.contains(".ko")).map(module_name));
-    Ok(Some(names))
+    // A lister that lists nothing did not understand the file, or could not work where it ran.
+    Ok((!names.is_empty()).then_some(names))
 }
 
 fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -300,6 +361,53 @@ mod tests {
         assert!(matches!(modules_in(&sys::Forbid, dir.path(), &path), Err(Error::Initramfs { .. })));
         std::fs::write(&path, b"\x1f\x8b\x08 gzip").unwrap();
         assert_eq!(modules_in(&sys::Forbid, dir.path(), &path).unwrap(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_examined_suffices_only_where_no_driver_is_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let put = |path: &str, bytes: &[u8]| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        };
+        put(
+            "lib/modules/6.1/modules.dep",
+            b"kernel/drivers/block/virtio_blk.ko.xz: kernel/x.ko\nkernel/fs/xfs.ko:\n",
+        );
+        put("lib/modules/6.1/modules.builtin", b"kernel/drivers/ata/ahci.ko\n");
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let why = |needed: &[&str]| insufficient(&sys::Forbid, root, "6.1", &set(needed)).unwrap();
+        let virtio = ["ahci", "other_kernels_module", "virtio_blk"];
+        // Left behind by a removed kernel.
+        assert_eq!(why(&virtio), None);
+        put("boot/vmlinuz-6.1", b"");
+        assert_eq!(why(&["ahci", "other_kernels_module"]), None);
+        let text = why(&virtio).unwrap();
+        assert!(
+            text.contains("cannot be examined (it was not found") && text.ends_with("drivers virtio_blk"),
+            "{text}"
+        );
+        // Compressed in a way that is not known here, and no lister; then damaged; then without the driver.
+        let path = "boot/initrd.img-6.1";
+        put(path, b"\x1f\x8b\x08 gzip");
+        assert!(why(&virtio).unwrap().contains("no program here can list it"));
+        assert_eq!(why(&["ahci"]), None);
+        put(path, &member("lib/modules/virtio_blk.ko", b"12345")[..120]);
+        assert!(why(&virtio).unwrap().contains("cannot be examined"));
+        put(path, &[member("lib/modules/xfs.ko", b""), member("TRAILER!!!", b"")].concat());
+        assert!(why(&virtio).unwrap().contains("lacks drivers that this hardware needs: virtio_blk"));
+        put(path, &[member("lib/modules/virtio_blk.ko", b""), member("TRAILER!!!", b"")].concat());
+        assert_eq!(why(&virtio), None);
+        // Other places.
+        std::fs::remove_file(root.join(path)).unwrap();
+        put("etc/machine-id", b"0123abcd\n");
+        put(
+            "boot/0123abcd/6.1/initrd",
+            &[member("lib/virtio_blk.ko", b""), member("TRAILER!!!", b"")].concat(),
+        );
+        assert_eq!(why(&virtio), None);
     }
 
     #[test]

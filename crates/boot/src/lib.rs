@@ -9,6 +9,7 @@
 
 mod capture;
 mod chain;
+mod devices;
 mod error;
 mod facts;
 mod grubcfg;
@@ -18,9 +19,10 @@ mod nvram;
 mod option;
 mod restore;
 mod rooted;
+mod sector;
 
 pub use capture::{capture, check};
-pub use chain::{Link, check_boot_code, check_chain};
+pub use chain::{Link, check_boot_code, check_chain, check_chain_with};
 pub use error::{Error, Result};
 pub use facts::{BootFacts, DiskBoot, EfiEntry, EfiFacts, EspFacts, FORMAT, Hex, RawPartition};
 pub use identifiers::rewrite_identifiers;

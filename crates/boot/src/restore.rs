@@ -10,6 +10,7 @@ use sys::{Cmd, Sys};
 use crate::facts::{BootFacts, DiskBoot, EfiFacts, EspFacts};
 use crate::nvram::{self, EFIVARS, Nvram};
 use crate::rooted;
+use crate::sector;
 use crate::{Error, Result};
 
 /// Where the boot loader goes.
@@ -53,19 +54,30 @@ pub fn restore_boot(
     for disk in &facts.disks {
         let has_code = disk.loader.is_some() || disk.partitions.iter().any(|part| !part.content.0.is_empty());
         // A disk that is not among the targets was preserved or left out; its boot code is still on it.
-        let Some(present) = target.disks.get(&disk.disk).filter(|_| has_code) else { continue };
+        let Some(present) = target.disks.get(&disk.disk).filter(|_| has_code || disk.protective_active)
+        else {
+            continue;
+        };
         if target.moved && disk.loader.as_deref() == Some("GRUB") && !facts.uefi {
             install_grub(sys, target, present)?;
             report.done.push(format!("installed GRUB anew on {} (partitions have moved)", present.display()));
-        } else if target.moved {
+        } else if target.moved && has_code {
             report.warnings.push(format!(
                 "partitions have moved, so the boot code of disk {} ({}) was not written; install the boot loader \
                  by hand if the machine does not boot",
                 disk.disk,
                 disk.loader.as_deref().unwrap_or("boot partition")
             ));
-        } else {
-            write_raw(disk, present, write, &mut report)?;
+        } else if !target.moved {
+            write_raw(disk, write)?;
+            if has_code {
+                let loader = disk.loader.as_deref().unwrap_or("boot partition");
+                report.done.push(format!("wrote the boot code ({loader}) back to {}", present.display()));
+            }
+        }
+        if disk.protective_active {
+            mark_active(sys, disk, present, write)?;
+            report.done.push(format!("marked the protective entry of {} active again", present.display()));
         }
     }
     // A BIOS machine that happens to have an EFI system partition gets its files back, and nothing added.
@@ -78,12 +90,7 @@ pub fn restore_boot(
     Ok(report)
 }
 
-fn write_raw(
-    disk: &DiskBoot,
-    present: &Path,
-    write: &mut WriteDisk<'_>,
-    report: &mut BootReport,
-) -> Result<()> {
+fn write_raw(disk: &DiskBoot, write: &mut WriteDisk<'_>) -> Result<()> {
     let mut put = |offset: u64, bytes: &[u8]| {
         if bytes.is_empty() {
             return Ok(());
@@ -96,10 +103,19 @@ fn write_raw(
         put(partition.offset, &partition.content.0)?;
     }
     put(disk.gap_offset, &disk.gap.0)?;
-    put(0, &disk.boot_code.0)?;
-    let loader = disk.loader.as_deref().unwrap_or("boot partition");
-    report.done.push(format!("wrote the boot code ({loader}) back to {}", present.display()));
-    Ok(())
+    put(0, &disk.boot_code.0)
+}
+
+/// Sets the active flag of the protective entry; everything else in the sector stays as it is on the disk now.
+fn mark_active(sys: &dyn Sys, disk: &DiskBoot, present: &Path, write: &mut WriteDisk<'_>) -> Result<()> {
+    let fail = |detail: String| Error::Write { disk: disk.disk.to_string(), detail };
+    let now = sys.read_at(present, 0, sector::SIZE)?;
+    if sector::is_protective_active(&now) {
+        return Ok(());
+    }
+    let wanted = sector::with_active(now)
+        .ok_or_else(|| fail(format!("{} has no protective entry in its first sector", present.display())))?;
+    write(&disk.disk, 0, &wanted).map_err(fail)
 }
 
 fn install_grub(sys: &dyn Sys, target: &Target<'_>, present: &Path) -> Result<()> {

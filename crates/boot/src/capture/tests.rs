@@ -68,11 +68,13 @@ fn mbr(type_id: u8, role: MbrRole) -> PartitionEntry {
     PartitionEntry::Mbr(MbrEntry { type_id, bootable: false, role })
 }
 
-fn disk(dir: &Path) -> std::path::PathBuf {
+/// `core`: the sector where GRUB's first part looks for the second.
+fn disk(dir: &Path, core: u64) -> std::path::PathBuf {
     let path = dir.join("disk");
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(8 << 20).unwrap();
     file.write_all_at(b"GRUB stage one", 0).unwrap();
+    file.write_all_at(&core.to_le_bytes(), 0x5c).unwrap();
     file.write_all_at(b"SIGNATURE and table", 440).unwrap();
     file.write_all_at(b"core image in the gap", 512).unwrap();
     file.write_all_at(b"core image in its partition", 1 << 20).unwrap();
@@ -82,7 +84,7 @@ fn disk(dir: &Path) -> std::path::PathBuf {
 #[test]
 fn an_mbr_disk_keeps_code_and_gap_and_comes_back() {
     let dir = tempfile::tempdir().unwrap();
-    let path = disk(dir.path());
+    let path = disk(dir.path(), 1);
     let table = PartitionTable::Mbr { signature: 1 };
     // The logical one's start is not the gap's end; the primary one's is.
     let entries = [(2048, 2048, mbr(0x83, MbrRole::Primary)), (1, 10, mbr(0x83, MbrRole::Logical))];
@@ -115,7 +117,7 @@ fn an_mbr_disk_keeps_code_and_gap_and_comes_back() {
 #[test]
 fn a_gpt_disk_keeps_its_bios_boot_partition_and_not_its_table() {
     let dir = tempfile::tempdir().unwrap();
-    let path = disk(dir.path());
+    let path = disk(dir.path(), 2048);
     let table =
         PartitionTable::Gpt { guid: "1".into(), first_lba: Lba(34), last_lba: Lba(16_000), entries: 128 };
     let entry = |type_guid: &str| {
@@ -138,6 +140,88 @@ fn a_gpt_disk_keeps_its_bios_boot_partition_and_not_its_table() {
     let without = machine(Firmware::Bios, &path, table, &[]);
     let facts = capture(&sys::Real::default(), &without).unwrap();
     assert!(check(&facts, &without)[0].contains("BIOS boot partition"));
+    // A core image that lies in a filesystem.
+    let elsewhere = disk(dir.path(), 9000);
+    let facts = capture(&sys::Real::default(), &bios_boot).unwrap();
+    assert_eq!(elsewhere, path);
+    assert!(check(&facts, &bios_boot)[0].contains("its core image is not where it can be kept"));
+}
+
+#[test]
+fn only_grub_starts_a_bios_machine_again_and_one_disk_with_it_suffices() {
+    let dir = tempfile::tempdir().unwrap();
+    let grub = disk(dir.path(), 1);
+    let syslinux = dir.path().join("other");
+    std::fs::write(&syslinux, [b"code, Missing operating system".as_slice(), &[0; 8000]].concat()).unwrap();
+    let layout = |path: &Path| {
+        let entries = [(2048, 2048, mbr(0x83, MbrRole::Primary))];
+        machine(Firmware::Bios, path, PartitionTable::Mbr { signature: 1 }, &entries)
+    };
+    let door = sys::Real::default();
+    let alone = layout(&syslinux);
+    let mut facts = capture(&door, &alone).unwrap();
+    let problems = check(&facts, &alone);
+    assert!(problems[0].contains("is a standard boot sector: only GRUB can be brought back"), "{problems:?}");
+    assert!(problems[0].contains("install GRUB on this disk"), "{problems:?}");
+    facts.disks.extend(capture(&door, &layout(&grub)).unwrap().disks);
+    assert_eq!(check(&facts, &alone), [""; 0]);
+    // With UEFI, nothing of that matters.
+    facts.disks.truncate(1);
+    facts.uefi = true;
+    assert!(!check(&facts, &alone).iter().any(|problem| problem.contains("GRUB")));
+}
+
+#[test]
+fn a_protective_mbr_keeps_its_active_flag_and_a_hybrid_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = disk(dir.path(), 2048);
+    let table =
+        PartitionTable::Gpt { guid: "1".into(), first_lba: Lba(34), last_lba: Lba(16_000), entries: 128 };
+    let layout = machine(Firmware::Bios, &path, table, &[]);
+    let door = sys::Real::default();
+    let mut sector = std::fs::read(&path).unwrap()[..512].to_vec();
+    sector[440..].fill(0);
+    sector[446 + 4] = 0xee;
+    sector[446 + 8] = 1;
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    let write = |sector: &[u8]| {
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().write_all_at(sector, 0).unwrap();
+    };
+    write(&sector);
+    assert!(!capture(&door, &layout).unwrap().disks[0].protective_active);
+    let mut active = sector.clone();
+    active[446] = 0x80;
+    write(&active);
+    let facts = capture(&door, &layout).unwrap();
+    assert!(facts.disks[0].protective_active);
+
+    // As sfdisk made it: another signature, no active flag.
+    let blank = dir.path().join("blank");
+    let mut made = vec![0; 4096];
+    made[..512].copy_from_slice(&sector);
+    made[..440].fill(0);
+    made[440..444].copy_from_slice(b"ABCD");
+    std::fs::write(&blank, &made).unwrap();
+    let disks = [(NodeId("disk:serial:A".into()), blank.clone())].into();
+    let links = crate::check_boot_code(&door, &facts, &disks).unwrap();
+    assert!(links.iter().any(|link| link.what == "protective MBR" && !link.ok), "{links:?}");
+    let file = std::fs::OpenOptions::new().write(true).open(&blank).unwrap();
+    let target = crate::Target { root: dir.path(), layout: &layout, disks: &disks, moved: false };
+    crate::restore_boot(&door, &facts, &target, &mut |_, offset, bytes| {
+        file.write_all_at(bytes, offset).map_err(|error| error.to_string())
+    })
+    .unwrap();
+    let restored = std::fs::read(&blank).unwrap();
+    assert_eq!(restored[..440], active[..440]);
+    assert_eq!(restored[440..444], *b"ABCD");
+    assert_eq!(restored[444..512], active[444..512]);
+    assert!(crate::check_boot_code(&door, &facts, &disks).unwrap().iter().all(|link| link.ok));
+
+    let mut hybrid = sector;
+    hybrid[446 + 16 + 4] = 0x07;
+    write(&hybrid);
+    let error = capture(&door, &layout).unwrap_err().to_string();
+    assert!(error.contains("disk:serial:A has a hybrid MBR") && error.contains("0x07"), "{error}");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! A restored Debian in miniature.
 
 use super::*;
+use crate::devices::known;
 use crate::facts::{DiskBoot, FORMAT, Hex};
 use layout::{
-    Bytes, Device, Disk, DiskIdentity, Ext, Filesystem, Firmware, FsKind, GptEntry, Lba, Machine, Mount,
-    Partition, SectorSize,
+    Bytes, Content, Device, Disk, DiskIdentity, Ext, Filesystem, Firmware, FsKind, GptEntry, Kind, Lba,
+    Machine, Mount, Partition, PartitionEntry, PartitionTable, SectorSize,
 };
 
 const UUID: &str = "0f3b1e3c-4a5e-4d2a-9c1b-0e7f5a2d3c4b";
@@ -87,6 +88,7 @@ fn facts() -> BootFacts {
             boot_code: Hex(b"GRUB code".to_vec()),
             gap_offset: 512,
             gap: Hex::default(),
+            protective_active: false,
             partitions: vec![],
         }],
         efi: None,
@@ -165,6 +167,86 @@ fn devices_are_known_in_all_their_forms() {
     for device in ["UUID=", "UUID=x", "LABEL=", "PARTLABEL=", "/dev/vdb1", "/dev/mapper/a"] {
         assert!(!known(&layout, device), "{device}");
     }
+}
+
+/// A machine on which these names lead there.
+fn links(names: &[(&str, &str)]) -> sys::Replay {
+    let answers: BTreeMap<String, serde_json::Value> = names
+        .iter()
+        .map(|(name, node)| (format!("resolve {name}"), serde_json::json!({ "path": node })))
+        .collect();
+    sys::Replay::from_json(&serde_json::to_string(&answers).unwrap()).unwrap()
+}
+
+#[test]
+fn names_below_dev_must_lead_to_what_took_the_place() {
+    let dir = system();
+    let nodes: BTreeMap<NodeId, PathBuf> = BTreeMap::from([
+        (NodeId("disk:serial:A".into()), "/dev/vdb".into()),
+        (NodeId("disk:serial:A/1".into()), "/dev/vdb1".into()),
+    ]);
+    let door = links(&[
+        ("/dev/disk/by-id/virtio-A-part1", "/dev/vdb1"),
+        ("/dev/disk/by-path/pci-1-part1", "/dev/vda1"),
+        ("/dev/vda1", "/dev/vda1"),
+        ("/dev/vdb1", "/dev/vdb1"),
+        ("/dev/vdc1", "/dev/vdc1"),
+    ]);
+    // A disk that was left out of the recovery point, and is still here.
+    let mut present = layout();
+    present.devices[1].path = "/dev/vdc1".into();
+    if let Content::Filesystem(fs) = &mut present.devices[1].content {
+        fs.uuid = "11111111-2222-3333-4444-555555555555".into();
+    }
+    let broken = |fstab: &str, present: Option<&Layout>| {
+        std::fs::write(dir.path().join("etc/fstab"), format!("{fstab}\n")).unwrap();
+        let links = check_chain_with(dir.path(), &door, &facts(), &layout(), &nodes, present).unwrap();
+        links.into_iter().find(|link| !link.ok).map(|link| link.detail)
+    };
+    for whole in [
+        "/dev/disk/by-id/virtio-A-part1 / ext4 defaults 0 1",
+        "/dev/vdb1 / ext4 defaults 0 1",
+        "/dev/disk/by-id/usb-gone /stick vfat noauto 0 0",
+        "/dev/sr9 /cd udf nofail 0 0",
+        "/dev/zram0 none swap sw 0 0",
+        "tmpfs /tmp tmpfs defaults 0 0",
+    ] {
+        assert_eq!(broken(whole, None), None, "{whole}");
+    }
+    let text = |line: &str| broken(line, Some(&present)).unwrap();
+    assert!(
+        text("/dev/disk/by-path/pci-1-part1 / ext4 defaults 0 1")
+            .contains("leads to /dev/vda1 now, not to /dev/vdb1")
+    );
+    assert!(text("/dev/vda1 / ext4 defaults 0 1").contains("leads to /dev/vda1 now, not to /dev/vdb1"));
+    assert!(
+        text("/dev/disk/by-id/gone-part1 /srv xfs defaults 0 2").contains("names a device that is not here")
+    );
+    // Another disk has its name now.
+    assert!(text("/dev/vdb1 /srv xfs defaults 0 2").contains("was recreated for something else"));
+
+    for outside in
+        ["UUID=11111111-2222-3333-4444-555555555555 /srv xfs defaults 0 2", "/dev/vdc1 /srv xfs defaults 0 2"]
+    {
+        assert_eq!(broken(outside, Some(&present)), None, "{outside}");
+        assert!(broken(outside, None).is_some(), "{outside}");
+    }
+}
+
+#[test]
+fn the_root_of_the_command_line_is_followed_too() {
+    let dir = system();
+    let menu = "linux /boot/vmlinuz-6 root=/dev/disk/by-id/virtio-A-part1 ro\ninitrd /boot/initrd.img-6\n";
+    std::fs::write(dir.path().join("boot/grub/grub.cfg"), menu).unwrap();
+    let nodes = BTreeMap::from([(NodeId("disk:serial:A/1".into()), PathBuf::from("/dev/vdb1"))]);
+    let root = |node: &str| {
+        let door = links(&[("/dev/disk/by-id/virtio-A-part1", node), ("/dev/vdb1", "/dev/vdb1")]);
+        let links = check_chain_with(dir.path(), &door, &facts(), &layout(), &nodes, None).unwrap();
+        links.into_iter().find(|link| link.what == "root filesystem").unwrap()
+    };
+    assert!(root("/dev/vdb1").ok);
+    let link = root("/dev/vda1");
+    assert!(!link.ok && link.detail.contains("leads to /dev/vda1 now, not to /dev/vdb1"), "{link:?}");
 }
 
 #[test]

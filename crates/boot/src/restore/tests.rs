@@ -24,6 +24,7 @@ fn bios() -> BootFacts {
                 boot_code: Hex(vec![1; 440]),
                 gap_offset: 512,
                 gap: Hex(vec![2; 1000]),
+                protective_active: false,
                 partitions: vec![RawPartition {
                     device: NodeId("disk:a/1".into()),
                     offset: 1 << 20,
@@ -37,6 +38,7 @@ fn bios() -> BootFacts {
                 gap_offset: 512,
                 gap: Hex::default(),
                 partitions: vec![],
+                protective_active: false,
             },
         ],
         efi: None,
