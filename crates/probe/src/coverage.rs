@@ -11,6 +11,9 @@ use crate::mounts::{self, MountEntry};
 use crate::rules::{Class, class, component, is_below, trim};
 use crate::support::{plain, problem};
 
+/// The rule of what is left out because its owner named it.
+pub(crate) const WAIVED: &str = "waived by COVERAGE_WAIVE";
+
 /// Rules of the configuration that leave something out. Only two of them are a permission to lose files on a disk
 /// that is made again: `exclude_backup` and `waive`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -310,7 +313,7 @@ impl Work<'_> {
         };
         let waived = self.rules.waive.iter().any(|rule| named(&rule));
         if matches!(decision, Decision::Unsupported { .. }) && waived {
-            return excluded("waived by COVERAGE_WAIVE");
+            return excluded(WAIVED);
         }
         decision
     }

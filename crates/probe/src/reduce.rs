@@ -1,24 +1,32 @@
 //! The part of a layout that a backup brings back. Loses nothing that the coverage calls captured.
 
-use layout::{Layout, NodeId};
+use layout::{Content, Device, FsKind, Layout, NodeId};
 
-use crate::Coverage;
+use crate::{Coverage, Decision};
 
-/// The layout of a backup: only the disks to make again, with all that lies on them, and the captured mounts.
+/// The layout of a backup: only the disks to make again, with all that lies on them, and the captured mounts. What was
+/// waived by name and cannot be made again keeps its place in the partition table and comes back empty.
 pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
     let mut reduced = Layout::new(layout.machine.clone());
     let mut kept: Vec<&NodeId> = Vec::new();
+    let mut emptied: Vec<&NodeId> = Vec::new();
     for device in &layout.devices {
         let parents = device.parents();
         let keep = if parents.is_empty() {
             coverage.recreate.contains(&device.id)
         } else {
             // A volume that also lies on a disk that is left alone cannot be made from half of its parts.
-            parents.iter().all(|parent| kept.contains(parent))
+            parents.iter().all(|parent| kept.contains(parent) && !emptied.contains(parent))
         };
         if keep {
+            let mut device_kept = device.clone();
+            if is_lost(device) && is_waived(coverage, device) {
+                device_kept.content = Content::Empty;
+                // What lay on it is lost with it.
+                emptied.push(&device.id);
+            }
             kept.push(&device.id);
-            reduced.devices.push(device.clone());
+            reduced.devices.push(device_kept);
         }
     }
     let is_kept = |mount: &&layout::Mount| {
@@ -26,4 +34,25 @@ pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
     };
     reduced.mounts = layout.mounts.iter().filter(is_kept).cloned().collect();
     reduced
+}
+
+/// Whether this program could not make the content again.
+fn is_lost(device: &Device) -> bool {
+    match &device.content {
+        Content::Filesystem(filesystem) => {
+            matches!(filesystem.kind, FsKind::Other { .. } | FsKind::Btrfs(_))
+        }
+        Content::Unknown { .. }
+        | Content::Luks { .. }
+        | Content::LvmMember { .. }
+        | Content::MdMember { .. } => true,
+        Content::Empty | Content::Table(_) | Content::Swap(_) | Content::BootCode => false,
+    }
+}
+
+fn is_waived(coverage: &Coverage, device: &Device) -> bool {
+    coverage.rows.iter().any(|row| {
+        row.device.as_ref() == Some(&device.id)
+            && matches!(&row.decision, Decision::Excluded { rule } if rule == crate::coverage::WAIVED)
+    })
 }

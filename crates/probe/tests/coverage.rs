@@ -83,7 +83,14 @@ fn what_would_be_lost_needs_a_yes() {
     let text = "/dev/vda3 (ntfs) is not mounted: its content would be lost when /dev/vda is recreated";
     assert_eq!(refused(&cover(&fake, &Rules::default())), [text]);
     let waive = ["/dev/vda3".to_owned()];
-    assert_eq!(refused(&cover(&fake, &Rules { waive: &waive, ..Rules::default() })), [""; 0]);
+    let coverage = cover(&fake, &Rules { waive: &waive, ..Rules::default() });
+    assert_eq!(refused(&coverage), [""; 0]);
+    // What was waived keeps its place in the table, comes back empty, and does not stand in the way.
+    let layout = probe::machine(&fake).unwrap();
+    let reduced = probe::reduce(&layout, &coverage);
+    assert_eq!(reduced.device_by_path("/dev/vda3").unwrap().content, layout::Content::Empty);
+    assert!(plan::recoverable(&layout).is_err());
+    plan::recoverable(&reduced).unwrap();
     let data = machine(|image| std::fs::write(image, "x").unwrap());
     let refusal = refused(&cover(&data, &Rules::default()));
     assert!(

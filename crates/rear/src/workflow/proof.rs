@@ -45,6 +45,10 @@ fn as_saved(saved: &Layout, present: &Layout, applied: &apply::Applied) -> Layou
             (Kind::Partition(part), Kind::Partition(old)) => part.parent = old.parent.clone(),
             _ => {}
         }
+        // On the machine's own disk, an empty partition may still hold bytes without meaning from before.
+        if device.content == Content::Empty && matches!(found.content, Content::Unknown { .. }) {
+            found.content = Content::Empty;
+        }
         now.devices.push(found);
     }
     now
