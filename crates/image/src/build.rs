@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sys::Sys;
 
 use crate::collect::Collector;
-use crate::host::Host;
+use crate::host::{Dirs, Host};
 use crate::programs::{COMPANIONS, LVM_LINKS, NEEDED, WANTED};
 use crate::{Error, Recipe, Ssh, elf, etc, firmware, kernel, modules, pack, udev};
 
@@ -46,7 +46,8 @@ fn settled<'r>(recipe: &Recipe<'r>) -> Result<(Recipe<'r>, PathBuf), Error> {
 }
 
 fn check_settled(recipe: &Recipe<'_>) -> Result<(), Error> {
-    let host = Host::new(recipe.root);
+    let dirs = Dirs::default();
+    let host = Host::remembering(recipe.root, &dirs);
     kernel::check_zstd(host, &recipe.kernel_release)?;
     let dir = modules::dir(host, &recipe.kernel_release);
     if !modules::none_wanted(recipe) && !host.is_file(dir.join("modules.dep")) {
@@ -93,7 +94,8 @@ pub fn build(sys: &dyn Sys, recipe: &Recipe<'_>, initramfs: &Path) -> Result<Ima
     let (recipe, kernel) = settled(recipe)?;
     let recipe = &recipe;
     check_settled(recipe)?;
-    let host = Host::new(recipe.root);
+    let dirs = Dirs::default();
+    let host = Host::remembering(recipe.root, &dirs);
     let mut collector = Collector::new(host)?;
 
     let (programs, missing_programs) = programs(&mut collector, recipe)?;
@@ -106,7 +108,7 @@ pub fn build(sys: &dyn Sys, recipe: &Recipe<'_>, initramfs: &Path) -> Result<Ima
     }
     let modules = modules::select(recipe)?;
     modules.plan(host, &mut collector.tree)?;
-    let firmware = firmware::plan(sys, recipe, &modules, &mut collector.tree)?;
+    let firmware = firmware::plan(sys, recipe, host, &modules, &mut collector.tree)?;
     etc::plan(sys, recipe, &mut collector)?;
     for word in recipe.copy_as_is.iter().filter(|word| !word.is_empty()) {
         let paths = host.expand(word);

@@ -22,10 +22,10 @@ fn roots(release: &str) -> [PathBuf; 4] {
 pub(crate) fn plan(
     sys: &dyn Sys,
     recipe: &Recipe<'_>,
+    host: Host<'_>,
     modules: &Selection,
     tree: &mut Tree,
 ) -> Result<usize, Error> {
-    let host = Host::new(recipe.root);
     let patterns: Vec<&str> =
         recipe.firmware_files.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
     if matches!(patterns[..], ["no" | "none"]) || !host.is_dir("/lib/firmware") {
@@ -33,8 +33,11 @@ pub(crate) fn plan(
     }
     let mut files = BTreeSet::new();
     if patterns.is_empty() {
+        // Hundreds of names are looked for below each of them, and most hosts have one.
+        let roots: Vec<PathBuf> =
+            roots(&recipe.kernel_release).into_iter().filter(|root| host.is_dir(root)).collect();
         for name in wanted(sys, recipe, host, modules)? {
-            for root in roots(&recipe.kernel_release) {
+            for root in &roots {
                 let before = files.len();
                 if glob::is_pattern(&name) {
                     let pattern = root.join(&name).display().to_string();

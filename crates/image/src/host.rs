@@ -1,7 +1,8 @@
 //! The host's files seen from its root, which need not be ours: links are followed inside that root and can never
 //! lead out of it. Reads only.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -21,15 +22,26 @@ pub(crate) struct Resolved {
     pub links: Vec<(PathBuf, PathBuf)>,
 }
 
+/// Where the links of directories lead, as found so far. Valid for one build: directories do not move while their
+/// files are collected.
+#[derive(Debug, Default)]
+pub(crate) struct Dirs(RefCell<HashMap<PathBuf, Resolved>>);
+
 /// The host's file tree.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Host<'a> {
     root: &'a Path,
+    dirs: Option<&'a Dirs>,
 }
 
 impl<'a> Host<'a> {
     pub(crate) fn new(root: &'a Path) -> Self {
-        Self { root }
+        Self { root, dirs: None }
+    }
+
+    /// Looks at each directory once.
+    pub(crate) fn remembering(root: &'a Path, dirs: &'a Dirs) -> Self {
+        Self { root, dirs: Some(dirs) }
     }
 
     /// The path to open for a link-free path inside the root.
@@ -42,33 +54,51 @@ impl<'a> Host<'a> {
 
     /// Follows every link; `None` where the path leads nowhere.
     pub(crate) fn resolve(&self, path: impl AsRef<Path>) -> Option<Resolved> {
-        let mut todo: VecDeque<OsString> = parts(path.as_ref()).collect();
-        let mut at = PathBuf::from("/");
-        let mut links = Vec::new();
-        while let Some(name) = todo.pop_front() {
-            if name == ".." {
-                at.pop();
-                continue;
+        self.follow(path.as_ref(), &mut 0)
+    }
+
+    fn follow(&self, path: &Path, links: &mut usize) -> Option<Resolved> {
+        let mut components = path.components();
+        let last = components.next_back();
+        let dir = components.as_path();
+        let name = match last {
+            Some(Component::Normal(name)) => name,
+            Some(Component::ParentDir) => {
+                let mut above = self.directory(dir, links)?;
+                above.path.pop();
+                return Some(above);
             }
-            let next = at.join(&name);
-            let meta = std::fs::symlink_metadata(self.real(&next)).ok()?;
-            if !meta.is_symlink() {
-                at = next;
-                continue;
-            }
-            if links.len() >= MAX_LINKS {
-                return None;
-            }
-            let text = std::fs::read_link(self.real(&next)).ok()?;
-            if text.is_absolute() {
-                at = PathBuf::from("/");
-            }
-            for part in parts(&text).collect::<Vec<_>>().into_iter().rev() {
-                todo.push_front(part);
-            }
-            links.push((next, text));
+            Some(Component::CurDir) => return self.directory(dir, links),
+            _ => return Some(Resolved { path: PathBuf::from("/"), links: Vec::new() }),
+        };
+        let mut found = self.directory(dir, links)?;
+        let next = found.path.join(name);
+        let meta = std::fs::symlink_metadata(self.real(&next)).ok()?;
+        if !meta.is_symlink() {
+            found.path = next;
+            return Some(found);
         }
-        Some(Resolved { path: at, links })
+        *links += 1;
+        if *links > MAX_LINKS {
+            return None;
+        }
+        let text = std::fs::read_link(self.real(&next)).ok()?;
+        let behind = self.follow(&found.path.join(&text), links)?;
+        found.links.push((next, text));
+        found.links.extend(behind.links);
+        found.path = behind.path;
+        Some(found)
+    }
+
+    /// Like [`Host::follow`], for the directory of something: those are asked for again and again.
+    fn directory(&self, dir: &Path, links: &mut usize) -> Option<Resolved> {
+        let Some(known) = self.dirs else { return self.follow(dir, links) };
+        if let Some(found) = known.0.borrow().get(dir) {
+            return Some(found.clone());
+        }
+        let found = self.follow(dir, links)?;
+        known.0.borrow_mut().insert(dir.to_owned(), found.clone());
+        Some(found)
     }
 
     /// The file's metadata, links followed.
@@ -169,14 +199,24 @@ mod tests {
         symlink("../../../../../../usr/bin/mawk", root.join("usr/bin/out")).unwrap();
         symlink("loop", root.join("usr/bin/loop")).unwrap();
         symlink("/no/such", root.join("usr/bin/dangling")).unwrap();
+        symlink("../usr/./bin/..", root.join("etc/up")).unwrap();
+        symlink("round/x", root.join("etc/round")).unwrap();
+        let dirs = Dirs::default();
         let host = Host::new(root);
-        let awk = host.resolve("/bin/awk").unwrap();
-        assert_eq!(awk.path, Path::new("/usr/bin/mawk"));
-        assert_eq!(awk.links.len(), 3);
-        assert_eq!(awk.links[1], ("/usr/bin/awk".into(), "/etc/alternatives/awk".into()));
-        assert_eq!(host.resolve("/bin/out").unwrap().path, Path::new("/usr/bin/mawk"));
-        assert_eq!(host.resolve("/bin/loop"), None);
-        assert_eq!(host.resolve("/bin/dangling"), None);
+        // The second time from memory.
+        for host in [host, Host::remembering(root, &dirs), Host::remembering(root, &dirs)] {
+            let awk = host.resolve("/bin/awk").unwrap();
+            assert_eq!(awk.path, Path::new("/usr/bin/mawk"));
+            assert_eq!(awk.links.len(), 3);
+            assert_eq!(awk.links[1], ("/usr/bin/awk".into(), "/etc/alternatives/awk".into()));
+            assert_eq!(host.resolve("/bin/out").unwrap().path, Path::new("/usr/bin/mawk"));
+            assert_eq!(host.resolve("/etc/up/bin/mawk").unwrap().path, Path::new("/usr/bin/mawk"));
+            assert_eq!(host.resolve("/../etc/./up/..").unwrap().path, Path::new("/"));
+            assert_eq!(host.resolve("/").unwrap().path, Path::new("/"));
+            for nowhere in ["/bin/loop", "/bin/dangling", "/etc/round/y", "/bin/mawk/x", "/none/.."] {
+                assert_eq!(host.resolve(nowhere), None, "{nowhere}");
+            }
+        }
         assert_eq!(host.expand("/usr/b*/?awk"), [Path::new("/usr/bin/mawk")]);
         assert_eq!(host.expand("/usr/bin/dangling").len(), 1);
         assert!(host.expand("/usr/bin/none").is_empty());
