@@ -61,7 +61,18 @@ pub fn boot(
 
     inside.unmount()?;
     let mut chain = boot::check_boot_code(&context.sys, &opened.facts, &paths)?;
-    chain.extend(boot::check_chain(root, &context.sys, &opened.facts, &opened.layout)?);
+    // A disk that the recovery left alone may still be named by fstab: what is here now counts too.
+    let present = probe::machine(&context.sys)?;
+    let mut nodes = applied.devices.clone();
+    nodes.extend(paths);
+    chain.extend(boot::check_chain_with(
+        root,
+        &context.sys,
+        &opened.facts,
+        &opened.layout,
+        &nodes,
+        Some(&present),
+    )?);
     for link in &chain {
         context.ui.explain(format!("{} {}: {}", if link.ok { "ok " } else { "BAD" }, link.what, link.detail));
         if !link.ok {
