@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs inside a guest after a good `rear mkbackup`: wrong conditions and interruptions must give a clear error, lose
 # nothing, and leave nothing behind. Prints a line for each check; exits 1 if one failed.
-# Usage: faults.sh PATH-OF-THE-ISO [quick]
+# Usage: faults.sh PATH-OF-THE-ISO quick|all
 
 iso=$1
 quick=$2

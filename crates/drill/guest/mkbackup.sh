@@ -9,7 +9,7 @@ systemctl is-system-running --wait
 [ -f $share/rear ] && { install -m 755 $share/rear /usr/sbin/rear || fail "cannot install rear"; }
 mkdir -p /etc/rear
 [ -f $share/local.conf ] && cp $share/local.conf /etc/rear/local.conf
-[ -f $share/faults.sh ] && cp $share/faults.sh /run/drill-work/
+[ -f $share/faults.sh ] && cp $share/faults.* /run/drill-work/
 sync
 umount $share || fail "cannot detach the share"
 
@@ -36,7 +36,9 @@ if mount -o loop,ro "$iso" /run/iso; then
 fi
 if [ -f /run/drill-work/faults.sh ]; then
     echo "== wrong conditions and interruptions"
-    bash /run/drill-work/faults.sh "$iso" > $out/faults.log 2>&1
+    amount=all
+    [ -f /run/drill-work/faults.quick ] && amount=quick
+    bash /run/drill-work/faults.sh "$iso" $amount > $out/faults.log 2>&1
     code=$?
     cat $out/faults.log
     [ $code = 0 ] || fail "not every fault ended well"

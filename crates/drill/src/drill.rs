@@ -8,7 +8,7 @@ use crate::helper::{Share, helper};
 use crate::lab::{Lab, copy, fresh_dir, key, make_dir, path, read, write};
 use crate::machine::{Drive, End, Machine, OVMF_VARS};
 use crate::report::{Figures, Outcome, Report};
-use crate::scenario::{Expect, Firmware, Medium, Scenario};
+use crate::scenario::{Expect, Faults, Firmware, Medium, Scenario};
 use crate::{Error, Result, compare, disk, install, verdict};
 
 const INSTALL: &str = include_str!("../guest/install.sh");
@@ -127,9 +127,9 @@ impl<'a> Drill<'a> {
         }
         for phase in Phase::ALL.into_iter().filter(|phase| (from..=to).contains(phase)) {
             let last = match (self.scenario.faults, self.scenario.recover.expect) {
-                (true, _) => Phase::Backup,
-                (false, Expect::Refused) => Phase::Recover,
-                (false, _) => Phase::Boot,
+                (Some(_), _) => Phase::Backup,
+                (None, Expect::Refused) => Phase::Recover,
+                (None, _) => Phase::Boot,
             };
             if phase > last {
                 break;
@@ -255,8 +255,11 @@ impl<'a> Drill<'a> {
         if let Some(config) = &spec.config {
             share.put("local.conf", config)?;
         }
-        if self.scenario.faults {
+        if let Some(faults) = self.scenario.faults {
             share.put("faults.sh", FAULTS)?;
+            if faults == Faults::Quick {
+                share.put("faults.quick", "")?;
+            }
         }
         let vars = self.source.join("original.fd");
         if spec.firmware == Firmware::Uefi {

@@ -133,6 +133,16 @@ pub struct Spec {
     pub disk: Vec<Disk>,
 }
 
+/// How many of the wrong conditions and interruptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Faults {
+    /// Those that are over soon.
+    Quick,
+    /// All, a signal in every stage and a disk that runs full included.
+    All,
+}
+
 /// One exchange at the console.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -202,7 +212,7 @@ struct File {
     #[serde(default)]
     sector_size: Option<u32>,
     #[serde(default)]
-    faults: bool,
+    faults: Option<Faults>,
     #[serde(default)]
     recover: Recover,
     #[serde(default)]
@@ -225,7 +235,7 @@ pub struct Scenario {
     /// The machine.
     pub machine: Spec,
     /// After a good backup come wrong conditions and interruptions, and nothing else.
-    pub faults: bool,
+    pub faults: Option<Faults>,
     /// The machine that the medium is booted on.
     pub recover: Recover,
     /// The first boot.
@@ -293,7 +303,7 @@ impl Catalogue {
                         .ok_or_else(|| wrong(path, format!("there is no machine in a scenario '{like}'")))?,
                 ),
             };
-            let own = file.machine.is_some() || file.sector_size.is_some() || file.faults;
+            let own = file.machine.is_some() || file.sector_size.is_some() || file.faults.is_some();
             let mut machine = file
                 .machine
                 .clone()
