@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use apply::Sequences;
 use boot::BootFacts;
 use image::RescueConfig;
 use layout::{Layout, NodeId};
@@ -71,11 +72,12 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         config.map_or(&[], |config| &config.pre_recovery_script),
     )?;
     // Time has passed and a script has run: what was approved must still be what is there.
-    let machine = fit(context, &opened, options)?;
+    let mut machine = fit(context, &opened, options)?;
     if !machine.is_same_as(&shown) {
         return Err(Failure::refused("the disks have changed since the plan was shown")
             .hint("no disk was written to; run rear recover again and look at the new plan"));
     }
+    machine.sequences = shown.sequences;
     let plan = &machine.plan;
     let mut applied = apply_plan(context, &machine)?;
     let root = Path::new(TARGET_ROOT);
@@ -145,6 +147,8 @@ struct Fitted {
     present: Layout,
     protected: BTreeMap<NodeId, String>,
     plan: Plan,
+    /// What the kernel called each disk when it was probed: another disk under the same name has another number.
+    sequences: Sequences,
 }
 
 impl Fitted {
@@ -159,6 +163,7 @@ impl Fitted {
 
 fn fit(context: &Context, opened: &Opened, options: &Recover) -> Result<Fitted> {
     let stage = context.ui.stage("probe");
+    let sequences = Sequences::read(&context.sys)?;
     let present = probe::machine(&context.sys)?;
     let mut protected: BTreeMap<NodeId, String> = probe::sources(&context.sys, &present)?
         .into_iter()
@@ -183,7 +188,7 @@ fn fit(context: &Context, opened: &Opened, options: &Recover) -> Result<Fitted> 
         .map_err(|error| Failure::refused(error.to_string()).hint("no disk was written to"))?;
     let plan = plan::plan(&opened.layout, &present, fit, &opened.seal.id, TARGET_ROOT)
         .map_err(|error| Failure::refused(error.to_string()).hint("no disk was written to"))?;
-    Ok(Fitted { present, protected, plan })
+    Ok(Fitted { present, protected, plan, sequences })
 }
 
 fn choices(context: &Context, opened: &Opened, options: &Recover, present: &Layout) -> Result<Choices> {
@@ -242,7 +247,7 @@ fn show_plan(context: &Context, options: &Recover) -> Result<()> {
             Ok(text) => Layout::from_json(&text)?,
             Err(_) => machine.wanted,
         };
-        let choices = Choices { unattended: true, ..Choices::default() };
+        let choices = Choices::default();
         // Nothing is written, so this machine's own mounted disks may stand in as targets.
         let fit = plan::fit(&saved, &machine.layout, &BTreeMap::new(), &choices)
             .map_err(|error| Failure::refused(error.to_string()))?;
@@ -291,7 +296,13 @@ fn apply_plan(context: &Context, machine: &Fitted) -> Result<apply::Applied> {
     sys::fs::create_dir_private(&dir)?;
     sys::fs::create_dir_private(Path::new(TARGET_ROOT))?;
     let mut journal = apply::Journal::open(&dir.join("journal.json"), &machine.plan)?;
-    let targets = apply::targets(&machine.plan, &machine.present, &machine.protected)?;
+    let targets = apply::targets_since(
+        &context.sys,
+        &machine.plan,
+        &machine.present,
+        &machine.protected,
+        &machine.sequences,
+    )?;
     let result =
         apply::run(&context.sys, &machine.plan, targets, &mut journal, &Steps(&stage), &context.cancel);
     let written = result.as_ref().err().is_none_or(apply::Error::has_written);
