@@ -288,12 +288,21 @@ impl Running<'_> {
         Ok(())
     }
 
+    /// Connects to the console. What it says is in the log already, but has to be read here as well: QEMU stops the
+    /// machine's output when nobody takes it.
+    fn plug_in(&self) -> std::io::Result<UnixStream> {
+        let keyboard = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&self.line)?)?;
+        let mut output = keyboard.try_clone()?;
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        Ok(keyboard)
+    }
+
     fn type_in(&mut self, text: &str) -> Result<()> {
         let fail = sys::Error::io("type into", self.line.clone());
         let typed = (|| {
             let keyboard = match self.keyboard.take() {
                 Some(keyboard) => keyboard,
-                None => UnixStream::connect_addr(&SocketAddr::from_abstract_name(&self.line)?)?,
+                None => self.plug_in()?,
             };
             // One key after the other, as a person does: a UART of this kind holds 16 bytes.
             for key in text.as_bytes() {
