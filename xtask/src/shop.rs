@@ -107,6 +107,7 @@ impl Shop {
 
     /// Runs cargo in the repository, its output to the terminal.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Result<()> {
+        self.cancel.check()?;
         self.say(&format!("cargo {}", arguments.join(" ")));
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo).args(arguments).current_dir(&self.root).status()?;
