@@ -223,9 +223,10 @@ impl<'a> Stage<'a> {
     }
 
     /// Ends the stage with what it made.
-    pub fn done(self, text: impl AsRef<str>) {
+    pub fn done(mut self, text: impl AsRef<str>) {
         let seconds = self.started.elapsed().as_secs_f64();
-        if let Some(bar) = &self.bar {
+        // Taken away: clearing it a second time, when this value is dropped, would clear the line printed below.
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
         let text = text.as_ref();
