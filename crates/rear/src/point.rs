@@ -15,6 +15,8 @@ pub const SEAL: &str = "recovery-point.json";
 pub const LAYOUT: &str = "layout.json";
 /// What booted the machine, byte for byte.
 pub const BOOT: &str = "boot.json";
+/// The directories that mounts hide.
+pub const MOUNT_POINTS: &str = "mountpoints.json";
 /// The files.
 pub const ARCHIVE: &str = "archive.tar.zst";
 /// The list of the files, with all metadata and hashes.

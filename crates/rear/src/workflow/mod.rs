@@ -1,5 +1,6 @@
 //! The workflows: thin, ordered, readable as the stories that they are.
 
+pub mod beneath;
 pub mod convert;
 pub mod dump;
 pub mod layout;

@@ -16,6 +16,7 @@ use layout::{Layout, NodeId};
 use plan::{Choices, Plan};
 use sys::Sys;
 
+use super::beneath::{self, MountPoint};
 use super::{machine, mkbackup, proof};
 use crate::cli::Recover;
 use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_system, require_root};
@@ -88,6 +89,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         wait_for_restore(context)?;
     }
     finish::boot(context, &opened, &mut applied, root, &mut problems)?;
+    beneath::restore(root, &opened.hidden, &plain_mounts(&opened.layout), &mut problems)?;
     proof::storage(context, &opened.layout, &applied, &mut problems)?;
     mkbackup::hook(
         &context.sys,
@@ -136,6 +138,8 @@ pub struct Opened {
     pub layout: Layout,
     /// What booted the machine.
     pub facts: BootFacts,
+    /// The directories that its mounts hide.
+    pub hidden: Vec<MountPoint>,
     /// Facts of the rescue system, if this is one.
     pub rescue: Option<RescueConfig>,
     /// Keeps the medium mounted.

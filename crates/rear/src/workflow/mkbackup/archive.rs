@@ -11,6 +11,7 @@ use sys::mount::{Mount, Mounts};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::point::{self, Archive, Part, Seal};
+use crate::workflow::beneath::{self, MountPoint};
 use crate::workflow::machine::Machine;
 use crate::workflow::preflight::Refusals;
 
@@ -19,20 +20,25 @@ const EXPOSED: &str = "/run/rear/source";
 
 /// Shows each captured filesystem alone: what lies hidden below `/dev`, `/run` or a network mount is a file of this
 /// machine like any other, and comes back. The binds are seen by this process alone.
-fn expose(mounts: &[PathBuf]) -> Result<(PathBuf, Mounts)> {
+fn expose(mounts: &[PathBuf]) -> Result<(PathBuf, Mounts, Vec<MountPoint>)> {
     let root = Path::new(EXPOSED);
     sys::fs::create_dir_private(root)?;
     let mut exposed = Mounts::default();
+    let mut hidden = Vec::new();
     for mount in mounts {
         let target = root.join(mount.strip_prefix("/").unwrap_or(mount));
         if !target.is_dir() {
             // Its directory lies on a filesystem that is not captured (a mount below a mount), and nothing is
             // written to the machine to show it: the tree is read as it is seen.
-            return Ok((PathBuf::from("/"), Mounts::default()));
+            return Ok((PathBuf::from("/"), Mounts::default(), Vec::new()));
+        }
+        if mount != Path::new("/") {
+            // Not yet covered by its mount here.
+            hidden.push(beneath::read(&target, mount)?);
         }
         exposed.push(Mount::bind_one(mount, &target)?);
     }
-    Ok((root.to_owned(), exposed))
+    Ok((root.to_owned(), exposed, hidden))
 }
 
 /// Archives every covered filesystem into `dir`. Files that cannot be read fail the run; files that changed or
@@ -55,7 +61,7 @@ pub fn create(
         Some(parent.join(path.file_name()?))
     });
     let skip_paths = skip.iter().cloned().chain(real).collect();
-    let (root, exposed) = expose(&mounts)?;
+    let (root, exposed, hidden) = expose(&mounts)?;
     let source = Source { root, mounts, exclude, skip_paths };
     let total = machine.data_bytes();
     let archive = sys::fs::create_private(&dir.join(point::ARCHIVE))?;
@@ -99,6 +105,7 @@ pub fn create(
         };
         context.ui.warn(format!("{} {what}", problem.path.display()));
     }
+    parts.push(super::part(dir, point::MOUNT_POINTS, &serde_json::to_vec(&hidden)?)?);
     parts.push(point::measure(&dir.join(point::MANIFEST), point::MANIFEST, &context.cancel)?);
     parts.push(point::measure(&dir.join(point::ARCHIVE), point::ARCHIVE, &context.cancel)?);
     let facts = Archive {

@@ -97,6 +97,10 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
     let text = seal.read_part(&dir, point::LAYOUT)?;
     let layout = Layout::from_json(&String::from_utf8_lossy(&text))?;
     let facts: BootFacts = serde_json::from_slice(&seal.read_part(&dir, point::BOOT)?)?;
+    let hidden = match seal.archive {
+        Some(_) => serde_json::from_slice(&seal.read_part(&dir, point::MOUNT_POINTS)?)?,
+        None => Vec::new(),
+    };
     stage.done(format!(
         "recovery point {} of {}, made {}",
         seal.id,
@@ -104,7 +108,7 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         crate::workflow::mkbackup::utc(seal.created)
     ));
     verify(context, &seal, &dir)?;
-    Ok(Opened { dir, seal, layout, facts, rescue, medium })
+    Ok(Opened { dir, seal, layout, facts, hidden, rescue, medium })
 }
 
 /// Reads manifest and archive from end to end and compares with the seal.
