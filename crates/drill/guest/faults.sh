@@ -74,6 +74,31 @@ expect "too little space, seen before work" 3 "free" rear -C /run/fault.conf mkb
 umount /mnt/small
 mounts=$(sort /proc/mounts)
 
+# The other workflows: the backup alone, in a directory, and the medium alone, which does not take the place of the one
+# with the backup.
+mount -t tmpfs -o size=800m tmpfs /mnt/small
+mounts=$(sort /proc/mounts)
+host=$(hostname)
+expect "mkbackuponly onto the medium itself" 3 "BACKUP_URL" rear mkbackuponly
+conf 'BACKUP_URL=file:///var/backup' 'OUTPUT_URL=file:///var/lib/rear/out'
+expect "a backup on a disk that its recovery erases" 3 "destroyed" rear -C /run/fault.conf mkbackuponly
+conf 'BACKUP_URL=file:///mnt/small' 'OUTPUT_URL=file:///var/lib/rear/out'
+expect "mkbackuponly" 0 "complete" rear -C /run/fault.conf mkbackuponly
+[ -s "/mnt/small/$host/backup/recovery-point.json" ] || bad "mkbackuponly left no seal"
+expect "a plan from a directory" 0 "nothing was changed" rear recover --plan --from "/mnt/small/$host/backup"
+if [ "$quick" != quick ]; then
+    rm -rf "/mnt/small/$host/backup/archive.tar.zst"
+    expect "a recovery point with a missing part" 3 "not whole" rear recover --plan --from "/mnt/small/$host/backup"
+    expect "mkbackuponly once more" 0 "complete" rear -C /run/fault.conf mkbackuponly
+    [ "$(ls "/mnt/small/$host")" = backup ] || bad "the previous backup is left: $(ls "/mnt/small/$host")"
+fi
+expect "mkrescue" 0 "without files" rear mkrescue
+rescue=${iso%.iso}-rescue.iso
+[ -s "$rescue" ] || bad "mkrescue left no $rescue"
+rm -f "$rescue"
+umount /mnt/small
+mounts=$(sort /proc/mounts)
+
 # The stage as the log tells it, then the signal.
 interrupt() {
     local stage=$1 signal=$2 code=$3 pid got waited=0
