@@ -169,12 +169,12 @@ fn fit(context: &Context, opened: &Opened, options: &Recover) -> Result<Fitted> 
     let stage = context.ui.stage("probe");
     let sequences = Sequences::read(&context.sys)?;
     let present = probe::machine(&context.sys)?;
-    let mut protected: BTreeMap<NodeId, String> = probe::sources(&context.sys, &present)?
-        .into_iter()
-        .map(|id| {
-            (id, "it carries a mounted filesystem: the medium, the archive or the rescue system".to_owned())
-        })
-        .collect();
+    let mut protected = BTreeMap::new();
+    // On a running machine only the plan is shown, and its own mounted disks stand in as targets.
+    if is_rescue_system() {
+        let why = "it carries a mounted filesystem: the medium, the archive or the rescue system";
+        protected.extend(probe::sources(&context.sys, &present)?.into_iter().map(|id| (id, why.to_owned())));
+    }
     if let Some(medium) = &opened.medium {
         let path = medium.device.to_string_lossy();
         for disk in
