@@ -48,9 +48,10 @@ before=$(find /var/lib/rear -printf '%p %T@ %s\n' | sort)
 expect "checklayout, same" 0 "same" rear checklayout
 swap=$(awk 'NR > 1 { print $1; exit }' /proc/swaps)
 label=$(swaplabel "$swap" | sed -n 's/^LABEL: *//p')
-swaplabel -L changed "$swap"
+relabel() { swapoff "$swap" && swaplabel -L "$1" "$swap" && swapon "$swap" || bad "the swap space cannot be relabelled"; }
+relabel changed
 expect "checklayout, changed" 1 "changed" rear checklayout
-swaplabel -L "$label" "$swap"
+relabel "$label"
 expect "checklayout, as before again" 0 "same" rear checklayout
 [ "$before" = "$(find /var/lib/rear -printf '%p %T@ %s\n' | sort)" ] || bad "checklayout wrote to /var/lib/rear"
 mv /var/lib/rear/layout /var/lib/rear/layout.away
