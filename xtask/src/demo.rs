@@ -20,7 +20,7 @@ pub(crate) fn run(shop: &Shop, name: &str) -> Result<ExitCode> {
     shop.provide(true)?;
     let rear = shop.build()?;
     let (lab, _lock) = shop.lab()?;
-    let base = Base::prepare(&lab, &Recipe::default())?;
+    let base = Base::prepare(&lab, &Recipe::of(&scenario))?;
     let drill = Drill::new(&lab, &base, &scenario, Some(&rear));
     let report = drill.run(Phase::Install);
     highlights(&drill, "what rear mkbackup printed", "backup/out/mkbackup.log", "");

@@ -29,27 +29,28 @@ pub(crate) fn run(shop: &Shop, no_vm: bool, all: bool) -> Result<ExitCode> {
     let lab = place.as_ref().map(|(lab, _)| lab);
 
     let mut rows: Vec<(String, bool)> = Vec::new();
-    let (base, rear) = std::thread::scope(|scope| {
-        let guests = lab.map(|lab| scope.spawn(|| guests(lab, &scenarios)));
+    let (guests, rear) = std::thread::scope(|scope| {
+        let guests = lab.map(|lab| scope.spawn(|| guests(lab, scenarios)));
         for (name, arguments) in [
             ("cargo fmt", &["fmt", "--all", "--check"][..]),
             ("cargo clippy", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
             ("cargo test", &["test", "--quiet", "--workspace"]),
         ] {
-            rows.push(row(shop, name, shop.cargo(arguments)));
+            rows.push(row(shop, name, &shop.cargo(arguments)));
         }
         let rear = lab.map(|_| shop.build());
-        let base = guests.map(|thread| thread.join().map_err(|_| anyhow::anyhow!("the guests' thread died")));
-        (base, rear)
+        let guests =
+            guests.map(|thread| thread.join().map_err(|_| anyhow::anyhow!("the guests' thread died")));
+        (guests, rear)
     });
     let mut reports = Vec::new();
-    if let (Some(lab), Some(base), Some(rear)) = (lab, base, rear) {
-        let base = base.and_then(|base| base);
-        if let (Ok(base), Ok(rear)) = (&base, &rear) {
-            reports = lanes(lab, base, rear, scenarios);
+    if let (Some(lab), Some(guests), Some(rear)) = (lab, guests, rear) {
+        let guests = guests.and_then(|guests| guests);
+        rows.push(row(shop, "guests", &guests));
+        rows.push(row(shop, "release build", &rear));
+        if let (Ok(guests), Ok(rear)) = (guests, rear) {
+            reports = lanes(lab, &rear, guests);
         }
-        rows.push(row(shop, "guests", base.map(|_| ())));
-        rows.push(row(shop, "release build", rear.map(|_| ())));
     }
     shop.cancel.check()?;
 
@@ -77,33 +78,38 @@ pub(crate) fn run(shop: &Shop, no_vm: bool, all: bool) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn row(shop: &Shop, name: &str, result: Result<()>) -> (String, bool) {
-    if let Err(error) = &result {
+fn row<T>(shop: &Shop, name: &str, result: &Result<T>) -> (String, bool) {
+    if let Err(error) = result {
         shop.say(&format!("{name} FAILED: {error:#}"));
     }
     (name.to_owned(), result.is_ok())
 }
 
-/// Makes the base machine and installs every scenario's machine.
-fn guests(lab: &Lab, scenarios: &[Scenario]) -> Result<Base> {
-    let base = Base::prepare(lab, &Recipe::default()).context("the base machine cannot be made")?;
+/// A scenario and the base of its machine.
+type Guest = (Scenario, Base);
+
+/// Makes the base machines and installs every scenario's machine.
+fn guests(lab: &Lab, scenarios: Vec<Scenario>) -> Result<Vec<Guest>> {
+    let mut guests = Vec::new();
     for scenario in scenarios {
-        Drill::new(lab, &base, scenario, None)
+        let base = Base::prepare(lab, &Recipe::of(&scenario)).context("the base machine cannot be made")?;
+        Drill::new(lab, &base, &scenario, None)
             .install()
             .with_context(|| format!("the machine of {} cannot be installed", scenario.name))?;
+        guests.push((scenario, base));
     }
-    Ok(base)
+    Ok(guests)
 }
 
 /// Runs the scenarios in parallel lanes, those with one medium behind each other.
-fn lanes(lab: &Lab, base: &Base, rear: &Path, scenarios: Vec<Scenario>) -> Vec<Report> {
-    let mut groups: Vec<Vec<Scenario>> = Vec::new();
+fn lanes(lab: &Lab, rear: &Path, guests: Vec<Guest>) -> Vec<Report> {
+    let mut groups: Vec<Vec<Guest>> = Vec::new();
     // The one that makes the medium goes first.
-    let (makers, users): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(|one| one.source == one.name);
-    for one in makers.into_iter().chain(users) {
-        match groups.iter_mut().find(|group| group[0].source == one.source) {
-            Some(group) => group.push(one),
-            None => groups.push(vec![one]),
+    let (makers, users): (Vec<_>, Vec<_>) = guests.into_iter().partition(|(one, _)| one.source == one.name);
+    for guest in makers.into_iter().chain(users) {
+        match groups.iter_mut().find(|group| group[0].0.source == guest.0.source) {
+            Some(group) => group.push(guest),
+            None => groups.push(vec![guest]),
         }
     }
     // The longest lane starts first.
@@ -115,7 +121,7 @@ fn lanes(lab: &Lab, base: &Base, rear: &Path, scenarios: Vec<Scenario>) -> Vec<R
         for _ in 0..LANES {
             scope.spawn(|| {
                 while let Some(group) = next() {
-                    for scenario in &group {
+                    for (scenario, base) in &group {
                         let drill = Drill::new(lab, base, scenario, Some(rear));
                         let report = drill.run(Phase::Install);
                         if report.passed() {

@@ -32,7 +32,7 @@ pub(crate) fn run(
         None => shop.build()?,
     };
     let (lab, _lock) = shop.lab()?;
-    let base = Base::prepare(&lab, &Recipe::default())?;
+    let base = Base::prepare(&lab, &Recipe::of(&scenario))?;
     shop.say(&format!("{}: {}", scenario.name, scenario.title));
     let drill = Drill::new(&lab, &base, &scenario, Some(&rear));
     let report = drill.run(from);

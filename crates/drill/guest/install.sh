@@ -30,6 +30,12 @@ echo >> $target/etc/machine-id
 say "making unusual files"
 sh ./unusual.sh $target
 
+for file in /run/drill/noise-*; do
+    [ -e "$file" ] || continue
+    say "copying ${file##*/}"
+    cp "$file" $target/srv/
+done
+
 say "installing the boot loader"
 for dir in dev proc sys; do mount --rbind /$dir $target/$dir; done
 boot_loader $target

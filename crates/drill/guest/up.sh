@@ -8,6 +8,8 @@ lsblk -P -b -o NAME,TYPE,SIZE,FSTYPE,UUID,LABEL,PARTUUID,MOUNTPOINT > $out/lsblk
 hostname > $out/hostname
 ip -o addr show > $out/addresses
 [ -d /sys/firmware/efi ] && efibootmgr -v > $out/efibootmgr
+# The value follows four bytes of attributes.
+od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | tr -d ' ' > $out/secure-boot
 ls -la /var/log/rear/recover > $out/recover-logs 2>&1
 cp -r /var/log/rear/recover $out/logs 2>/dev/null
 dmesg --level=emerg,alert,crit,err > $out/kernel-errors

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use crate::guest::Base;
 use crate::helper::{Share, helper};
 use crate::lab::{Lab, copy, fresh_dir, key, make_dir, path, read, write};
-use crate::machine::{Drive, End, Machine, OVMF_VARS};
+use crate::machine::{Drive, Machine, empty_nvram};
 use crate::report::{Figures, Outcome, Report};
-use crate::scenario::{Expect, Faults, Firmware, Medium, Scenario};
+use crate::scenario::{Expect, Faults, Firmware, Scenario};
 use crate::{Error, Result, compare, disk, install, verdict};
+
+mod recover;
 
 const INSTALL: &str = include_str!("../guest/install.sh");
 const UNUSUAL: &str = include_str!("../guest/unusual.sh");
@@ -179,7 +181,11 @@ impl<'a> Drill<'a> {
         let layout = install::layout(spec);
         let sizes: Vec<String> =
             spec.disk.iter().map(|disk| format!("{} {}", disk.size, disk.sector_size)).collect();
-        let scripts = [&self.base.key, INSTALL, UNUSUAL, &layout, &spec.host, &sizes.join(",")];
+        let noise: Vec<String> = spec.noise.iter().map(u64::to_string).collect();
+        let (sizes, noise) = (sizes.join(","), noise.join(","));
+        // A machine of UEFI begins with an NVRAM of its own kind.
+        let firmware = empty_nvram(spec.firmware).map(path).unwrap_or_default();
+        let scripts = [&self.base.key, INSTALL, UNUSUAL, &layout, &spec.host, &sizes, &noise, &firmware];
         let dir = self.lab.cache().join(format!("installed-{}", key(scripts.map(str::as_bytes))));
         let installed = Installed { dir: dir.clone(), disks: spec.disk.len() };
         if dir.exists() {
@@ -207,16 +213,27 @@ impl<'a> Drill<'a> {
             });
         }
         self.lab.say(&format!("{}: installing the machine", self.scenario.name));
-        share.run(self.lab, machine, Duration::from_secs(900))?;
+        for (index, mebibytes) in spec.noise.iter().enumerate() {
+            share.put_noise(&format!("noise-{index}"), *mebibytes)?;
+        }
+        share.run(self.lab, machine, self.limit(900))?;
+        for index in 0..spec.noise.len() {
+            let _ = std::fs::remove_file(share.dir.join(format!("noise-{index}")));
+        }
         std::fs::rename(&partial, &dir).map_err(sys::Error::io("rename", &partial))?;
         Ok(installed)
     }
 
     fn empty_nvram(&self, file: &Path) -> Result<()> {
-        if self.scenario.machine.firmware == Firmware::Uefi {
-            copy(self.lab, Path::new(OVMF_VARS), file)?;
+        if let Some(empty) = empty_nvram(self.scenario.machine.firmware) {
+            copy(self.lab, empty, file)?;
         }
         Ok(())
+    }
+
+    /// A time limit of this scenario.
+    fn limit(&self, seconds: u64) -> Duration {
+        Duration::from_secs(seconds) * self.scenario.patience
     }
 
     // ---- backup -------------------------------------------------------------------------------------------
@@ -262,7 +279,7 @@ impl<'a> Drill<'a> {
             }
         }
         let vars = self.source.join("original.fd");
-        if spec.firmware == Firmware::Uefi {
+        if spec.firmware.is_uefi() {
             copy(self.lab, &installed.dir.join("vars.fd"), &vars)?;
         }
         let mut disks = Vec::new();
@@ -273,7 +290,7 @@ impl<'a> Drill<'a> {
         }
         let machine = self.machine(&self.source, "backup", &vars, &disks, "OLD", false);
         self.lab.say(&format!("{}: the machine boots and runs rear mkbackup", self.scenario.name));
-        share.run(self.lab, machine, Duration::from_secs(1800))?;
+        share.run(self.lab, machine, self.limit(1800))?;
         disk::must_exist(&self.medium())?;
         write(&made, key)
     }
@@ -308,132 +325,6 @@ impl<'a> Drill<'a> {
         machine
     }
 
-    // ---- recover ------------------------------------------------------------------------------------------
-
-    fn recover(&self, figures: &mut Figures) -> Result<()> {
-        let (spec, wanted) = (&self.scenario.machine, &self.scenario.recover);
-        disk::must_exist(&self.medium())?;
-        let vars = self.recovered_nvram();
-        match wanted.keep_nvram && spec.firmware == Firmware::Uefi {
-            true => copy(self.lab, &self.source.join("original.fd"), &vars)?,
-            false => self.empty_nvram(&vars)?,
-        }
-        let sizes: Vec<String> = match &wanted.sizes {
-            Some(sizes) => sizes.clone(),
-            None => spec.disk.iter().map(|disk| disk.size.clone()).collect(),
-        };
-        let disks = self.recovered_disks(sizes.len());
-        for (file, size) in disks.iter().zip(&sizes) {
-            disk::blank(self.lab, file, size)?;
-        }
-        let mut machine = self.machine(&self.dir, "recover", &vars, &disks, "NEW", false);
-
-        let foreign = self.dir.join("foreign.raw");
-        let mut before = None;
-        if let Some(size) = &wanted.foreign {
-            disk::foreign(self.lab, &foreign, size)?;
-            before = Some(disk::sum(self.lab, &foreign)?);
-            machine = machine.disk(&Drive {
-                file: &foreign,
-                format: "raw",
-                serial: "FOREIGN",
-                bus: spec.bus,
-                sector: 512,
-                throw_away: false,
-                boot_index: None,
-            });
-        }
-        let (iso, name) = (self.medium(), &self.scenario.name);
-        let copied = self.dir.join("medium.img");
-        let iso = match (wanted.damage, wanted.medium) {
-            (Some(damage), _) => {
-                disk::damaged(self.lab, &iso, &copied, damage)?;
-                copied.clone()
-            }
-            // A stick can be written to: it gets its own copy.
-            (None, Medium::Usb) => {
-                copy(self.lab, &iso, &copied)?;
-                copied.clone()
-            }
-            (None, Medium::Cd) => iso,
-        };
-        let stick = (wanted.medium == Medium::Usb).then(|| disk::sum(self.lab, &iso)).transpose()?;
-        machine = match wanted.medium {
-            Medium::Cd => machine.cd(&iso),
-            Medium::Usb => machine.usb(&iso),
-        };
-
-        self.lab.say(&format!("{name}: the rescue medium boots on new disks"));
-        let limit = Duration::from_secs(wanted.timeout.unwrap_or(900));
-        let result = match wanted.expect {
-            Expect::Recovered => self.recovered(&machine, limit, figures),
-            Expect::Refused => self.refused(&machine, limit, &disks, &sizes),
-        };
-        let unchanged = |before: Option<String>, file: &Path, what: &str| -> Result<()> {
-            match before {
-                Some(sum) if sum != disk::sum(self.lab, file)? => Err(Error::Machine {
-                    detail: format!("{what} was written to"),
-                    console: machine.console(),
-                }),
-                _ => Ok(()),
-            }
-        };
-        // Told even where the recovery failed: a written foreign disk is the worse news.
-        unchanged(before, &foreign, "the disk with somebody else's data")?;
-        unchanged(stick, &iso, "the stick that carries the medium")?;
-        for file in [foreign, copied] {
-            let _ = std::fs::remove_file(file);
-        }
-        result
-    }
-
-    fn recovered(&self, machine: &Machine, limit: Duration, figures: &mut Figures) -> Result<()> {
-        let mut running = machine.power_on(self.lab)?;
-        running.converse(&self.scenario.recover.dialog, limit)?;
-        let end = running.ends(limit)?;
-        let took = running.since();
-        figures.recovery = Some(took);
-        write(&self.dir.join("recovery-seconds"), took.as_secs_f64().to_string())?;
-        let error = |detail: String| Err(Error::Machine { detail, console: machine.console() });
-        if end != End::Reset {
-            return error("it was switched off instead of being restarted".to_owned());
-        }
-        let mut wanted = self.scenario.recover.console.clone();
-        wanted.push(self.scenario.recover.complete.clone().unwrap_or_else(|| self.complete.clone()));
-        match running.console().missing(&wanted) {
-            Some(pattern) => error(format!("it restarted, but its console never said '{pattern}'")),
-            None => Ok(()),
-        }
-    }
-
-    fn refused(&self, machine: &Machine, limit: Duration, disks: &[PathBuf], sizes: &[String]) -> Result<()> {
-        let mut running = machine.power_on(self.lab)?;
-        let refusal = self.scenario.recover.refusal.as_deref().unwrap_or("(?m)^rear: recovery FAILED:");
-        let mut wanted = self.scenario.recover.console.clone();
-        wanted.push(refusal.to_owned());
-        running.says(&wanted, limit)?;
-        // Whatever it would still do to the disks, it has the time to do it.
-        std::thread::sleep(Duration::from_secs(5));
-        running.power_off()?;
-        for (file, size) in disks.iter().zip(sizes) {
-            if !disk::is_blank(self.lab, file, size)? {
-                return Err(Error::Machine {
-                    detail: "the recovery was refused, but the new disk was written to".to_owned(),
-                    console: machine.console(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn recovered_disks(&self, count: usize) -> Vec<PathBuf> {
-        (0..count).map(|index| self.dir.join(format!("recovered{index}.qcow2"))).collect()
-    }
-
-    fn recovered_nvram(&self) -> PathBuf {
-        self.dir.join("recovered.fd")
-    }
-
     // ---- compare ------------------------------------------------------------------------------------------
 
     fn compare(&self) -> Result<()> {
@@ -458,7 +349,7 @@ impl<'a> Drill<'a> {
             }
         }
         self.lab.say(&format!("{}: every file and identifier is compared", self.scenario.name));
-        share.run(self.lab, machine, Duration::from_secs(900))?;
+        share.run(self.lab, machine, self.limit(900))?;
         compare::judge(&share.out(), spec, &self.scenario.compare)
     }
 
@@ -468,7 +359,7 @@ impl<'a> Drill<'a> {
         let (spec, wanted) = (&self.scenario.machine, &self.scenario.boot);
         let share = Share::new(self.dir.join("boot"), UP, &[("HOST", &spec.host)])?;
         let vars = self.dir.join("boot.fd");
-        match wanted.keep_nvram && spec.firmware == Firmware::Uefi {
+        match wanted.keep_nvram && spec.firmware.is_uefi() {
             true => copy(self.lab, &self.recovered_nvram(), &vars)?,
             false => self.empty_nvram(&vars)?,
         }
@@ -478,7 +369,7 @@ impl<'a> Drill<'a> {
         }
         let machine = self.machine(&self.dir, "boot", &vars, &disks, "NEW", true);
         self.lab.say(&format!("{}: the recovered machine boots", self.scenario.name));
-        share.run(self.lab, machine, Duration::from_secs(900))?;
+        share.run(self.lab, machine, self.limit(900))?;
         verdict::judge(&share.out(), spec, wanted.keep_nvram)
     }
 

@@ -63,6 +63,11 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// The base of this scenario's machine.
+    pub fn of(scenario: &crate::Scenario) -> Self {
+        Self { extra: scenario.machine.packages.clone() }
+    }
+
     fn tree_key(&self) -> String {
         let words = [SUITE, MIRROR].into_iter().chain(PACKAGES.iter().copied());
         key(words.chain(self.extra.iter().map(String::as_str)).map(str::as_bytes))

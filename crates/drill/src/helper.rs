@@ -36,6 +36,20 @@ impl Share {
         write(&self.dir.join(name), text)
     }
 
+    /// Puts a file of that many MiB of noise there.
+    pub(crate) fn put_noise(&self, name: &str, mebibytes: u64) -> Result<()> {
+        use std::io::Read;
+        let file = self.dir.join(name);
+        let fill = || -> std::io::Result<u64> {
+            let noise = std::fs::File::open("/dev/urandom")?;
+            // Larger pieces than a copy of its own would take: every one is a call of the kernel.
+            let mut noise = std::io::BufReader::with_capacity(1 << 20, noise.take(mebibytes << 20));
+            std::io::copy(&mut noise, &mut std::fs::File::create(&file)?)
+        };
+        fill().map_err(sys::Error::io("fill", &file))?;
+        Ok(())
+    }
+
     /// Where the guest leaves its results.
     pub(crate) fn out(&self) -> PathBuf {
         self.dir.join("out")

@@ -15,6 +15,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("sfdisk", "fdisk"),
     ("setpriv", "util-linux"),
     ("chroot", "coreutils"),
+    ("ssh", "openssh-client"),
 ];
 
 /// The Debian packages that drills need and that are missing on this host.

@@ -60,7 +60,8 @@ pub(crate) fn layout(spec: &Spec) -> String {
     });
     let install = match spec.firmware {
         Firmware::Bios => "chroot \"$1\" grub-install --target=i386-pc \"$(disk target0)\"",
-        Firmware::Uefi => {
+        // With the signed programs installed, it is these that it puts there.
+        Firmware::Uefi | Firmware::SecureBoot => {
             "chroot \"$1\" grub-install --target=x86_64-efi --efi-directory=/boot/efi --bootloader-id=debian"
         }
     };
@@ -129,6 +130,8 @@ mod tests {
             bus: crate::scenario::Bus::Virtio,
             config: None,
             options: String::new(),
+            packages: Vec::new(),
+            noise: Vec::new(),
             disk: vec![disk],
         };
         let text = layout(&spec);

@@ -10,6 +10,7 @@
 
 mod compare;
 mod console;
+mod dialog;
 mod disk;
 mod drill;
 mod error;

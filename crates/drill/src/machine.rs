@@ -15,15 +15,31 @@ use std::time::{Duration, Instant};
 use crate::console::Console;
 use crate::lab::{Lab, path, write};
 use crate::qmp::{Power, Qmp};
-use crate::scenario::{Bus, Firmware, Say};
+use crate::scenario::{Bus, Firmware};
 use crate::{Error, Result};
 
 /// Where Debian's `ovmf` package has the firmware.
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const OVMF_CODE_SECURE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 /// An NVRAM in which nothing was ever stored.
-pub(crate) const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// One in which nothing but Microsoft's keys was stored, as a PC is delivered: Secure Boot is on.
+const OVMF_VARS_SECURE: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
+
+/// The NVRAM of a new machine, where its firmware has one.
+pub(crate) fn empty_nvram(firmware: Firmware) -> Option<&'static Path> {
+    match firmware {
+        Firmware::Bios => None,
+        Firmware::Uefi => Some(Path::new(OVMF_VARS)),
+        Firmware::SecureBoot => Some(Path::new(OVMF_VARS_SECURE)),
+    }
+}
+
+/// A network of its own, from which it reaches the world.
+const NET: &str = "user,id=net0";
 
 /// A machine that is switched off.
+#[derive(Clone)]
 pub(crate) struct Machine {
     name: String,
     dir: PathBuf,
@@ -57,10 +73,12 @@ pub(crate) enum End {
 impl Machine {
     /// A machine without disks. Its console is logged as `NAME.serial` in `dir`.
     pub(crate) fn new(dir: &Path, name: &str, memory: u32) -> Self {
-        let fixed = "-nodefaults -no-user-config -machine q35 -accel tcg,thread=multi,tb-size=1024 -cpu max -smp 2 \
+        let fixed = format!(
+            "-nodefaults -no-user-config -machine q35 -accel tcg,thread=multi,tb-size=1024 -cpu max -smp 2 \
                      -display none -vga std -rtc base=utc -no-reboot -qmp stdio -device virtio-rng-pci \
-                     -netdev user,id=net0 \
-                     -device virtio-net-pci,netdev=net0,romfile=,mac=52:54:00:12:34:56";
+                     -netdev {NET} \
+                     -device virtio-net-pci,netdev=net0,romfile=,mac=52:54:00:12:34:56"
+        );
         let mut machine = Self {
             name: name.to_owned(),
             dir: dir.to_owned(),
@@ -101,10 +119,19 @@ impl Machine {
     /// The firmware; `vars` is the file with the NVRAM of a UEFI machine, which it writes to.
     #[must_use]
     pub(crate) fn firmware(mut self, firmware: Firmware, vars: &Path) -> Self {
-        if firmware == Firmware::Uefi {
-            self.add("-drive", format!("if=pflash,format=raw,readonly=on,file={OVMF_CODE}"));
-            self.add("-drive", format!("if=pflash,format=raw,file={}", option(vars)));
+        let code = match firmware {
+            Firmware::Bios => return self,
+            Firmware::Uefi => OVMF_CODE,
+            Firmware::SecureBoot => OVMF_CODE_SECURE,
+        };
+        if firmware == Firmware::SecureBoot {
+            // Only the firmware's own mode (SMM) may write to the NVRAM, or the system could add keys.
+            self.add("-machine", "smm=on");
+            self.add("-global", "driver=cfi.pflash01,property=secure,value=on");
+            self.add("-global", "ICH9-LPC.disable_s3=1");
         }
+        self.add("-drive", format!("if=pflash,format=raw,readonly=on,file={code}"));
+        self.add("-drive", format!("if=pflash,format=raw,file={}", option(vars)));
         self
     }
 
@@ -167,6 +194,15 @@ impl Machine {
             "-virtfs",
             format!("local,path={},mount_tag=drill,security_model=none,multidevs=remap", option(dir)),
         );
+        self
+    }
+
+    /// Lets this port of the host (on its loopback interface alone) lead to the machine's ssh server.
+    #[must_use]
+    pub(crate) fn ssh(mut self, port: u16) -> Self {
+        if let Some(net) = self.args.iter_mut().find(|arg| *arg == NET) {
+            net.push_str(&format!(",hostfwd=tcp:127.0.0.1:{port}-:22"));
+        }
         self
     }
 
@@ -277,17 +313,6 @@ impl Running<'_> {
         }
     }
 
-    /// Has the dialog at the console: waits for each of the patterns behind the one before, and types the answer.
-    pub(crate) fn converse(&mut self, dialog: &[Say], limit: Duration) -> Result<()> {
-        let mut heard = Vec::new();
-        for say in dialog {
-            heard.push(say.wait.clone());
-            self.says(&heard, limit)?;
-            self.type_in(&say.send)?;
-        }
-        Ok(())
-    }
-
     /// Connects to the console. What it says is in the log already, but has to be read here as well: QEMU stops the
     /// machine's output when nobody takes it.
     fn plug_in(&self) -> std::io::Result<UnixStream> {
@@ -297,7 +322,8 @@ impl Running<'_> {
         Ok(keyboard)
     }
 
-    fn type_in(&mut self, text: &str) -> Result<()> {
+    /// Types at the console.
+    pub(crate) fn type_in(&mut self, text: &str) -> Result<()> {
         let fail = sys::Error::io("type into", self.line.clone());
         let typed = (|| {
             let keyboard = match self.keyboard.take() {
@@ -315,7 +341,8 @@ impl Running<'_> {
         Ok(typed.map_err(fail)?)
     }
 
-    fn pause(&mut self, limit: Duration) -> Result<()> {
+    /// Waits a moment; an error once the machine has been on for longer than the limit.
+    pub(crate) fn pause(&mut self, limit: Duration) -> Result<()> {
         self.lab.cancel().check()?;
         if self.since() > limit {
             self.qmp.picture(&path(&self.picture));
@@ -342,7 +369,8 @@ impl Running<'_> {
         crate::console::tail(&self.errors, 3)
     }
 
-    fn error(&self, detail: String) -> Error {
+    /// An error of this machine.
+    pub(crate) fn error(&self, detail: String) -> Error {
         Error::Machine { detail, console: self.path.clone() }
     }
 }

@@ -17,6 +17,16 @@ pub enum Firmware {
     Bios,
     /// OVMF, with an NVRAM of its own.
     Uefi,
+    /// OVMF that starts nothing unsigned: its NVRAM has the keys of every PC, and cannot be written past it.
+    #[serde(rename = "secure-boot")]
+    SecureBoot,
+}
+
+impl Firmware {
+    /// Whether it keeps variables, and starts programs instead of boot sectors.
+    pub fn is_uefi(self) -> bool {
+        self != Self::Bios
+    }
 }
 
 /// How the disks are attached.
@@ -129,6 +139,12 @@ pub struct Spec {
     /// Options of `rear` before its command.
     #[serde(default)]
     pub options: String,
+    /// Packages beside those that every machine has.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Sizes in MiB of files of noise below `/srv`, which no compression makes smaller.
+    #[serde(default)]
+    pub noise: Vec<u64>,
     /// Its disks.
     pub disk: Vec<Disk>,
 }
@@ -143,14 +159,23 @@ pub enum Faults {
     All,
 }
 
-/// One exchange at the console.
+/// One exchange: at the console, or by a login over the network from this host. Exactly one of `send` and `ssh` is
+/// there.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Say {
-    /// Pattern that the console must show, behind that of the exchange before.
+    /// Pattern that the console must show, behind that of the exchange before; empty where nothing is waited for.
+    #[serde(default)]
     pub wait: String,
     /// What is typed then.
-    pub send: String,
+    #[serde(default)]
+    pub send: Option<String>,
+    /// What root runs then, logged in with [`Recover::password`].
+    #[serde(default)]
+    pub ssh: Option<String>,
+    /// Pattern of what that command must print.
+    #[serde(default)]
+    pub answer: Option<String>,
 }
 
 /// The machine that the medium is booted on.
@@ -169,8 +194,10 @@ pub struct Recover {
     pub damage: Option<Damage>,
     /// The UEFI NVRAM is that of the old machine (true) or empty (false).
     pub keep_nvram: bool,
-    /// What a person types; empty where it must recover by itself.
+    /// What a person does; empty where it must recover by itself.
     pub dialog: Vec<Say>,
+    /// Root's password in the rescue system, for the logins of the dialog.
+    pub password: Option<String>,
     /// What the console says when it has recovered, where that is not the sentence of an unattended recovery.
     pub complete: Option<String>,
     /// Patterns that must be seen on the console, in this order.
@@ -213,6 +240,8 @@ struct File {
     sector_size: Option<u32>,
     #[serde(default)]
     faults: Option<Faults>,
+    #[serde(default = "once")]
+    patience: u32,
     #[serde(default)]
     recover: Recover,
     #[serde(default)]
@@ -236,6 +265,8 @@ pub struct Scenario {
     pub machine: Spec,
     /// After a good backup come wrong conditions and interruptions, and nothing else.
     pub faults: Option<Faults>,
+    /// Every time limit is as many times as long.
+    pub patience: u32,
     /// The machine that the medium is booted on.
     pub recover: Recover,
     /// The first boot.
@@ -246,6 +277,9 @@ pub struct Scenario {
 
 fn yes() -> bool {
     true
+}
+fn once() -> u32 {
+    1
 }
 fn defaults() -> String {
     "defaults".to_owned()
@@ -320,6 +354,7 @@ impl Catalogue {
                 .chain(&file.recover.refusal)
                 .chain(&file.recover.complete)
                 .chain(file.recover.dialog.iter().map(|say| &say.wait))
+                .chain(file.recover.dialog.iter().filter_map(|say| say.answer.as_ref()))
                 .chain(&file.compare.paths)
                 .chain(&file.compare.identifiers)
             {
@@ -333,6 +368,7 @@ impl Catalogue {
                 source,
                 machine,
                 faults: file.faults,
+                patience: file.patience,
                 recover: file.recover.clone(),
                 boot: file.boot.clone(),
                 compare: file.compare.clone(),
@@ -360,6 +396,21 @@ fn check(machine: &Spec, recover: &Recover) -> Result<(), String> {
     {
         return Err("a machine without disks cannot be recovered".to_owned());
     }
+    for say in &recover.dialog {
+        let at = &say.wait;
+        match (&say.send, &say.ssh) {
+            (None, None) | (Some(_), Some(_)) => {
+                return Err(format!("the dialog at '{at}' needs either send or ssh"));
+            }
+            (Some(_), None) if say.answer.is_some() => {
+                return Err(format!("the dialog at '{at}': only ssh has an answer; wait for the next one"));
+            }
+            (None, Some(_)) if recover.password.is_none() => {
+                return Err(format!("the dialog at '{at}' has ssh, which needs recover.password"));
+            }
+            _ => {}
+        }
+    }
     let parts = || machine.disk.iter().flat_map(|disk| &disk.part);
     if parts().filter(|part| part.mount.as_deref() == Some("/")).count() != 1 {
         return Err("exactly one partition must have mount = \"/\"".to_owned());
@@ -371,50 +422,4 @@ fn check(machine: &Spec, recover: &Recover) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const A: &str = r#"
-        title = "first"
-        [machine]
-        host = "one"
-        firmware = "bios"
-        [[machine.disk]]
-        size = "4G"
-        table = "label: gpt"
-        part = [{ number = 1, format = ["mkfs.ext4", "-q"], mount = "/" }]
-    "#;
-
-    fn parse(files: &[(&str, &str)]) -> Result<Catalogue> {
-        Catalogue::parse(
-            &files.iter().map(|(name, text)| (name.into(), (*text).to_owned())).collect::<Vec<_>>(),
-        )
-    }
-
-    #[test]
-    fn a_variant_uses_the_other_ones_medium() {
-        let b = "title = 'b'\nlike = 'a'\n[recover]\nexpect = 'refused'\nsizes = ['1G']";
-        let c = "title = 'c'\nlike = 'a'\nsector-size = 4096";
-        let all = parse(&[("a.toml", A), ("b.toml", b), ("c.toml", c)]).unwrap();
-        assert_eq!(all.find("b").unwrap().source, "a");
-        assert_eq!(all.find("c").unwrap().source, "c");
-        assert_eq!(all.find("c").unwrap().machine.disk[0].sector_size, 4096);
-        assert_eq!(all.find("a").unwrap().machine.disk[0].sector_size, 512);
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        let error = |text: &str| parse(&[("a.toml", A), ("x.toml", text)]).unwrap_err().to_string();
-        assert!(error("title = 'x'\nlike = 'none'").contains("'none'"));
-        assert!(error("title = 'x'").contains("[machine]"));
-        assert!(error("title = 'x'\nlike = 'a'\n[recover]\nmedum = 'cd'").contains("medum"));
-        assert!(error("title = 'x'\nlike = 'a'\n[recover]\nconsole = ['(']").contains("'('"));
-    }
-
-    #[test]
-    fn the_scenarios_of_the_repository_are_valid() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
-        let all = Catalogue::read(&dir).unwrap();
-        assert!(all.0.iter().filter(|scenario| scenario.ci).count() >= 3);
-    }
-}
+mod tests;

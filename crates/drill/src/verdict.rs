@@ -37,7 +37,10 @@ pub(crate) fn judge(out: &Path, spec: &Spec, keep_nvram: bool) -> Result<()> {
     if active != wanted {
         findings.push(format!("{active} swap spaces are active and should be {wanted}"));
     }
-    if spec.firmware == Firmware::Uefi && keep_nvram {
+    if spec.firmware == Firmware::SecureBoot && text("secure-boot")?.trim() != "1" {
+        findings.push("it was started without Secure Boot".to_owned());
+    }
+    if spec.firmware.is_uefi() && keep_nvram {
         let entries = boot_entries(&text("efibootmgr")?, "debian");
         if entries != 1 {
             findings.push(format!("the firmware has {entries} boot entries 'debian' and should have one"));
