@@ -31,6 +31,7 @@ pub struct Journal {
     done: u32,
     begun: bool,
     resumed: bool,
+    kept: u32,
 }
 
 impl Journal {
@@ -53,7 +54,8 @@ impl Journal {
             std::fs::rename(path, &old).map_err(SysError::io("rename the old journal", path))?;
         }
         let file = sys::fs::create_private(path)?;
-        let mut journal = Self { path: path.to_owned(), file, done: 0, begun: false, resumed: false };
+        let mut journal =
+            Self { path: path.to_owned(), file, done: 0, begun: false, resumed: false, kept: 0 };
         journal.append(&Line::Plan { fingerprint })?;
         Ok(journal)
     }
@@ -86,12 +88,17 @@ impl Journal {
         file.set_len(whole as u64).map_err(SysError::io("shorten the journal", path))?;
         file.seek(SeekFrom::End(0)).map_err(SysError::io("read the journal", path))?;
         let begun = begun || done > 0;
-        Ok(Some(Self { path: path.to_owned(), file, done, begun, resumed: true }))
+        Ok(Some(Self { path: path.to_owned(), file, done, begun, resumed: true, kept: done }))
     }
 
     /// Number of steps that are done, from the first one on.
     pub fn done(&self) -> u32 {
         self.done
+    }
+
+    /// Number of steps that an earlier run did and that still count.
+    pub fn kept(&self) -> u32 {
+        self.kept
     }
 
     /// Whether an earlier run began this plan.
@@ -127,6 +134,7 @@ impl Journal {
     pub(crate) fn restart(&mut self) -> Result<(), Error> {
         self.append(&Line::Restart)?;
         self.done = 0;
+        self.kept = 0;
         Ok(())
     }
 

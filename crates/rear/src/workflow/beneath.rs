@@ -12,7 +12,7 @@ use sys::mount::Mount;
 use crate::failure::{Failure, Result};
 
 /// Where a filesystem is shown alone while its mount points are set.
-const BENEATH: &str = "/run/rear/beneath";
+pub const PLACE: &str = "/run/rear/beneath";
 
 /// A mount point as it is below its mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ pub fn restore(
     plain: &[PathBuf],
     problems: &mut Vec<String>,
 ) -> Result<()> {
-    let place = Path::new(BENEATH);
+    let place = Path::new(PLACE);
     sys::fs::create_dir_private(place)?;
     for one in wanted {
         let parent = wanted

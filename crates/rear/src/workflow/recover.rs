@@ -295,11 +295,18 @@ impl apply::Progress for Steps<'_> {
 }
 
 fn apply_plan(context: &Context, machine: &Fitted) -> Result<apply::Applied> {
-    let stage = context.ui.stage("storage");
     let dir = Path::new(STATE_DIR).join("recover");
     sys::fs::create_dir_private(&dir)?;
     sys::fs::create_dir_private(Path::new(TARGET_ROOT))?;
     let mut journal = apply::Journal::open(&dir.join("journal.json"), &machine.plan)?;
+    let earlier = journal.done();
+    if journal.is_resumed() {
+        context.ui.say(
+            "This continues an earlier run: its finished steps are not repeated where the disks are still as it \
+             left them, and all files are restored again.",
+        );
+    }
+    let stage = context.ui.stage("storage");
     let targets = apply::targets_since(
         &context.sys,
         &machine.plan,
@@ -312,7 +319,14 @@ fn apply_plan(context: &Context, machine: &Fitted) -> Result<apply::Applied> {
     let written = result.as_ref().err().is_none_or(apply::Error::has_written);
     context.disks_written.store(written, Ordering::SeqCst);
     let applied = result?;
-    stage.done(format!("{} steps", machine.plan.steps.len()));
+    let kept =
+        machine.plan.steps.iter().filter(|step| step.action.writes() && step.id <= journal.kept()).count();
+    let kept = match kept {
+        0 if earlier > 0 => ", all done anew: the disks are not as the earlier run left them".to_owned(),
+        0 => String::new(),
+        kept => format!(", {kept} of them done by an earlier run"),
+    };
+    stage.done(format!("{} steps{kept}", machine.plan.steps.len()));
     Ok(applied)
 }
 

@@ -21,7 +21,7 @@ use crate::rescue;
 const BRIEFLY: Duration = Duration::from_secs(3);
 
 /// A recovery that was killed leaves the target's filesystems mounted, which would protect their disks from being
-/// written. They are ours: nothing else is mounted there.
+/// written. They are ours: nothing else is mounted at these places.
 pub fn unmount_leftovers(context: &Context, options: &Recover) -> Result<()> {
     let target = Path::new(super::TARGET_ROOT);
     if options.from.as_ref().is_some_and(|from| from.starts_with(target)) {
@@ -32,7 +32,8 @@ pub fn unmount_leftovers(context: &Context, options: &Recover) -> Result<()> {
         .hint("mount the recovery point at another place, such as /mnt/backup"));
     }
     let mounts = probe::mountinfo(&context.sys)?;
-    for mount in mounts.iter().rev().filter(|mount| Path::new(&mount.mount_point).starts_with(target)) {
+    let ours = |point: &Path| point.starts_with(target) || point == Path::new(super::beneath::PLACE);
+    for mount in mounts.iter().rev().filter(|mount| ours(Path::new(&mount.mount_point))) {
         context.ui.explain(format!("unmounting {}, left by an earlier recovery", mount.mount_point));
         sys::mount::unmount(Path::new(&mount.mount_point))?;
     }
