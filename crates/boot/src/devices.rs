@@ -137,7 +137,7 @@ pub(crate) fn known(layout: &Layout, device: &str) -> bool {
             let own = match &device.content {
                 Content::Filesystem(filesystem) => filesystem.uuid.as_str(),
                 Content::Swap(swap) => swap.uuid.as_str(),
-                Content::Luks { uuid, .. } => uuid.as_str(),
+                Content::Luks(luks) => luks.uuid.as_str(),
                 _ => return false,
             };
             !own.is_empty() && own.eq_ignore_ascii_case(uuid)

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, DiskIdentity, Filesystem, Lba, SectorSize, Swap};
+use crate::{
+    Bytes, DiskIdentity, Filesystem, Lba, LogicalVolume, Luks, LuksMapping, MdArray, SectorSize, Swap,
+};
 
 /// Name of a device in the model, made of what stays the same over boots: `disk:serial:QM00001`,
 /// `disk:serial:QM00001/2`, `md:UUID`, `lv:VG-UUID/LV-UUID`.
@@ -80,10 +82,9 @@ impl Device {
         match &self.kind {
             Kind::Disk(_) => Vec::new(),
             Kind::Partition(partition) => vec![&partition.parent],
-            Kind::MdArray(array) => array.members.iter().collect(),
+            Kind::MdArray(array) => array.members().map(|member| &member.device).collect(),
             Kind::LogicalVolume(volume) => volume.physical_volumes.iter().collect(),
             Kind::LuksMapping(mapping) => vec![&mapping.parent],
-            Kind::Multipath(map) => map.paths.iter().collect(),
         }
     }
 }
@@ -102,8 +103,6 @@ pub enum Kind {
     LogicalVolume(LogicalVolume),
     /// The open side of a LUKS container.
     LuksMapping(LuksMapping),
-    /// Several paths to one disk.
-    Multipath(Multipath),
 }
 
 /// A whole disk.
@@ -117,6 +116,9 @@ pub struct Disk {
     pub removable: bool,
     /// Whether the kernel refuses writes.
     pub read_only: bool,
+    /// The paths to it, where it is reached over several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multipath: Option<Multipath>,
 }
 
 /// A partition.
@@ -231,11 +233,13 @@ pub enum Content {
         array: String,
     },
     /// A LUKS container.
-    Luks {
-        /// Its UUID.
-        uuid: String,
-        /// Version of its header, 1 or 2.
-        version: u32,
+    Luks(Luks),
+    /// A further device of a btrfs, whose first device carries the [`Filesystem`].
+    BtrfsMember {
+        /// UUID of the filesystem.
+        filesystem: String,
+        /// Number of the device in it.
+        number: u64,
     },
     /// Something that this program cannot make again. `what` names it for people.
     Unknown {
@@ -266,48 +270,11 @@ pub enum PartitionTable {
     },
 }
 
-/// A Linux software RAID array.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MdArray {
-    /// UUID of the array.
-    pub uuid: String,
-    /// Its name, `host:name` or empty.
-    pub name: String,
-    /// `raid0`, `raid1`, ...
-    pub level: String,
-    /// Version of its metadata: `0.90`, `1.0`, `1.2`.
-    pub metadata: String,
-    /// Members in slot order.
-    pub members: Vec<NodeId>,
-}
-
-/// A logical volume of LVM.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogicalVolume {
-    /// Volume group.
-    pub group: String,
-    /// Its name in the group.
-    pub name: String,
-    /// UUID of the logical volume.
-    pub uuid: String,
-    /// Where its extents lie.
-    pub physical_volumes: Vec<NodeId>,
-}
-
-/// The open side of a LUKS container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LuksMapping {
-    /// The device that carries the container.
-    pub parent: NodeId,
-    /// Name below `/dev/mapper`.
-    pub name: String,
-}
-
-/// Several paths to one disk.
+/// Several paths to one disk, which is one disk in this model: the paths are no devices of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Multipath {
-    /// World-wide identifier of the disk behind the paths.
+    /// World-wide identifier of the disk behind the paths, as multipath names it (`mpath-` uuid of device-mapper).
     pub wwid: String,
-    /// The paths.
-    pub paths: Vec<NodeId>,
+    /// Kernel names of the paths when the layout was taken, for people: `/dev/sda`.
+    pub paths: Vec<String>,
 }

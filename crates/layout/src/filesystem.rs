@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Bytes;
+use crate::{Btrfs, Bytes};
 
 /// A filesystem on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,17 +175,6 @@ pub struct Vfat {
     pub sectors: u32,
     /// Drive number in the boot sector.
     pub drive_number: u8,
-}
-
-/// A btrfs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Btrfs {
-    /// Number of devices that it spans.
-    pub devices: u64,
-    /// Node size in bytes.
-    pub node_size: u32,
-    /// Sector size in bytes.
-    pub sector_size: u32,
 }
 
 /// Swap space.

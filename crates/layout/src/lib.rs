@@ -7,30 +7,39 @@
 //! Kernel names (`/dev/vda`) are carried for people to read. They are never identity: what a thing is called in
 //! this model is its [`NodeId`], which is made of what stays the same when the machine boots again.
 
+mod btrfs;
 mod check;
 mod device;
 mod diff;
 mod filesystem;
 mod identity;
+mod luks;
+mod lvm;
 mod machine;
+mod md;
 mod tree;
 mod units;
 
+pub use btrfs::{Btrfs, BtrfsDevice, BtrfsQuota, QuotaGroup, Subvolume};
 pub use check::Violation;
 pub use device::{
-    Content, Device, Disk, GptEntry, Kind, LogicalVolume, LuksMapping, MbrEntry, MbrRole, MdArray, Multipath,
-    NodeId, Partition, PartitionEntry, PartitionTable,
+    Content, Device, Disk, GptEntry, Kind, MbrEntry, MbrRole, Multipath, NodeId, Partition, PartitionEntry,
+    PartitionTable,
 };
 pub use diff::{Change, diff};
-pub use filesystem::{Btrfs, Ext, Filesystem, FsKind, Swap, Vfat, Xfs};
+pub use filesystem::{Ext, Filesystem, FsKind, Swap, Vfat, Xfs};
 pub use identity::DiskIdentity;
+pub use luks::{Keyslot, Luks, LuksMapping};
+pub use lvm::{LogicalVolume, LvmSection, LvmValue, PhysicalVolume, VolumeGroup};
 pub use machine::{Firmware, Machine, Mount};
+pub use md::{MdArray, MdBitmap, MdMember};
 pub use units::{Bytes, Lba, SectorSize};
 
 use serde::{Deserialize, Serialize};
 
 /// Version of the JSON form that this program writes. Older versions stay readable.
-pub const FORMAT: u32 = 1;
+/// 2 added what software RAID, LVM, LUKS and btrfs are made again from.
+pub const FORMAT: u32 = 2;
 
 /// The whole storage of one machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +50,9 @@ pub struct Layout {
     pub machine: Machine,
     /// Every block device, parents before children.
     pub devices: Vec<Device>,
+    /// Volume groups of LVM, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<VolumeGroup>,
     /// What is mounted where, parents before children.
     pub mounts: Vec<Mount>,
 }
@@ -72,7 +84,7 @@ fn join(violations: &[Violation]) -> String {
 impl Layout {
     /// An empty layout of this machine.
     pub fn new(machine: Machine) -> Self {
-        Self { format: FORMAT, machine, devices: Vec::new(), mounts: Vec::new() }
+        Self { format: FORMAT, machine, devices: Vec::new(), groups: Vec::new(), mounts: Vec::new() }
     }
 
     /// The JSON form, indented, ending in a newline.
@@ -105,6 +117,11 @@ impl Layout {
     /// The device with this kernel name, as it was when the layout was taken (`/dev/vda1`).
     pub fn device_by_path(&self, path: &str) -> Option<&Device> {
         self.devices.iter().find(|device| device.path == path)
+    }
+
+    /// The volume group of this name.
+    pub fn group(&self, name: &str) -> Option<&VolumeGroup> {
+        self.groups.iter().find(|group| group.name == name)
     }
 
     /// All whole disks.

@@ -47,6 +47,9 @@ fn kind(kind: &Kind) -> String {
             let mut words = vec!["disk".to_owned()];
             words.extend(disk.identity.model.clone());
             words.push(disk.identity.describe());
+            if let Some(multipath) = &disk.multipath {
+                words.push(format!("over {} paths", multipath.paths.len()));
+            }
             if disk.read_only {
                 words.push("read-only".to_owned());
             }
@@ -67,7 +70,6 @@ fn kind(kind: &Kind) -> String {
         Kind::MdArray(array) => format!("md {} {}", array.level, array.name),
         Kind::LogicalVolume(volume) => format!("logical volume {}/{}", volume.group, volume.name),
         Kind::LuksMapping(mapping) => format!("opened as {}", mapping.name),
-        Kind::Multipath(map) => format!("multipath {}", map.wwid),
     }
 }
 
@@ -95,7 +97,8 @@ fn content(device: &Device) -> String {
         Content::BootCode => "boot code".to_owned(),
         Content::LvmMember { uuid } => format!("LVM physical volume {uuid}"),
         Content::MdMember { array } => format!("member of md array {array}"),
-        Content::Luks { uuid, version } => format!("LUKS{version} {uuid}"),
+        Content::Luks(luks) => format!("LUKS{} {}", luks.version, luks.uuid),
+        Content::BtrfsMember { filesystem, number } => format!("device {number} of btrfs {filesystem}"),
         Content::Unknown { what } => format!("UNKNOWN: {what}"),
     }
 }

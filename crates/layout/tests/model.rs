@@ -22,6 +22,7 @@ fn machine() -> Layout {
             transport: "virtio".into(),
             removable: false,
             read_only: false,
+            multipath: None,
         }),
         content: Content::Table(PartitionTable::Gpt {
             guid: "6A0E4B5A-0000-4000-8000-000000000001".into(),

@@ -1,38 +1,29 @@
 //! The steps of a plan: typed actions, each with its danger, its description and its commands.
 
 use layout::{
-    Bytes, Content, Filesystem, FsKind, NodeId, Partition, PartitionEntry, PartitionTable, SectorSize, Swap,
+    Bytes, Content, Filesystem, FsKind, Luks, MdArray, Partition, PartitionEntry, PartitionTable,
+    PhysicalVolume, SectorSize, Swap,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Command, ext, swap, table, vfat, xfs};
+use crate::{Command, Target, btrfs, ext, luks, lvm, md, swap, table, vfat, xfs};
 
-/// A device on a disk of the plan, named by what stays the same: its saved disk and its number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Target {
-    /// Id of the saved device.
-    pub saved: NodeId,
-    /// Id of the saved disk on which it lies.
-    pub disk: NodeId,
-    /// Number of the partition; `None` for the whole disk.
-    pub partition: Option<u32>,
-    /// Its name for people, as the kernel will probably call it. Whoever writes asks `/sys` instead.
-    pub shown: String,
-}
+/// Where a btrfs is mounted, from its top, while its subvolumes are made.
+pub const SUBVOLUMES_AT: &str = "/run/rear/btrfs";
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Removes all signatures from a disk: those of what lies on its partitions, then its own; then zeroes its
-    /// first and last MiB.
+    /// Stops what the kernel has assembled from a disk (arrays, volumes, open containers), removes all signatures:
+    /// those of what lies on its partitions, then its own; then zeroes its first and last MiB.
     WipeDisk {
         /// The disk.
         target: Target,
     },
     /// Writes a partition table with all its partitions.
     WriteTable {
-        /// The disk.
+        /// The disk, or the array that carries it.
         target: Target,
         /// The table as it was.
         table: PartitionTable,
@@ -45,13 +36,90 @@ pub enum Action {
         /// Whether the original had exactly this size.
         same_size: bool,
     },
-    /// Zeroes the first and the last MiB of a partition that was empty or that holds boot code only, so
-    /// that nothing of the disk's earlier life is seen there.
-    ClearPartition {
-        /// The partition.
+    /// Zeroes the first and the last MiB of a device that was empty, that holds boot code only, or that something
+    /// larger is to be made of, so that nothing of the disk's earlier life is seen there.
+    ClearDevice {
+        /// The device.
         target: Target,
         /// Its size.
         size: Bytes,
+    },
+    /// Makes a software RAID array.
+    MakeArray {
+        /// The array.
+        target: Target,
+        /// As it was.
+        array: MdArray,
+        /// Its members by slot; `None` where one is missing.
+        slots: Vec<Option<Target>>,
+        /// Members that stand by.
+        spares: Vec<Target>,
+    },
+    /// Makes a physical volume of LVM.
+    MakePhysicalVolume {
+        /// Where.
+        target: Target,
+        /// As it was.
+        volume: PhysicalVolume,
+        /// Name of its group.
+        group: String,
+        /// The group's metadata as LVM's text, which says where its extents begin.
+        metadata: String,
+    },
+    /// Gives a volume group its metadata.
+    RestoreGroup {
+        /// The group.
+        target: Target,
+        /// Its name.
+        group: String,
+        /// What it is given, as LVM's text.
+        metadata: String,
+        /// Whether this is the group as it was; else one with the hidden volumes of thin pools, caches and RAID
+        /// laid open, so that they can be prepared.
+        complete: bool,
+    },
+    /// Makes the devices of volumes appear.
+    ActivateVolumes {
+        /// The group.
+        target: Target,
+        /// Its name.
+        group: String,
+        /// Names of the volumes; empty for all.
+        volumes: Vec<String>,
+    },
+    /// Makes the devices of a group's volumes disappear.
+    DeactivateGroup {
+        /// The group.
+        target: Target,
+        /// Its name.
+        group: String,
+    },
+    /// Writes the metadata of a thin pool with its (still empty) volumes.
+    RestorePoolMetadata {
+        /// The volume that holds the metadata.
+        target: Target,
+        /// Volume group and pool, for people.
+        pool: String,
+        /// What `thin_restore` reads.
+        xml: String,
+    },
+    /// Makes a LUKS container: from its sealed header where the recovery point has it, else with a new passphrase.
+    MakeLuks {
+        /// Where.
+        target: Target,
+        /// As it was.
+        luks: Luks,
+    },
+    /// Opens a LUKS container.
+    OpenLuks {
+        /// The open side.
+        target: Target,
+        /// The container.
+        container: Target,
+        /// UUID of the container.
+        uuid: String,
+        /// Name below `/dev/mapper`.
+        name: String,
     },
     /// Makes a filesystem.
     MakeFilesystem {
@@ -59,6 +127,16 @@ pub enum Action {
         target: Target,
         /// What.
         filesystem: Filesystem,
+        /// Further devices of it (btrfs), in their order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<Target>,
+    },
+    /// Makes the subvolumes of a btrfs, with their quotas and the default one.
+    MakeSubvolumes {
+        /// The filesystem's first device.
+        target: Target,
+        /// As it was.
+        btrfs: Box<layout::Btrfs>,
     },
     /// Makes swap space.
     MakeSwap {
@@ -115,7 +193,7 @@ impl Step {
 
     /// The commands, with the device's name as the kernel will probably give it.
     pub fn commands(&self) -> Vec<Command> {
-        self.action.commands(&self.action.target().shown)
+        self.action.commands(&|target| target.shown.clone())
     }
 }
 
@@ -125,7 +203,16 @@ impl Action {
         match self {
             Self::WipeDisk { target }
             | Self::WriteTable { target, .. }
-            | Self::ClearPartition { target, .. }
+            | Self::ClearDevice { target, .. }
+            | Self::MakeArray { target, .. }
+            | Self::MakePhysicalVolume { target, .. }
+            | Self::RestoreGroup { target, .. }
+            | Self::ActivateVolumes { target, .. }
+            | Self::DeactivateGroup { target, .. }
+            | Self::RestorePoolMetadata { target, .. }
+            | Self::MakeLuks { target, .. }
+            | Self::OpenLuks { target, .. }
+            | Self::MakeSubvolumes { target, .. }
             | Self::MakeFilesystem { target, .. }
             | Self::MakeSwap { target, .. }
             | Self::Mount { target, .. } => target,
@@ -141,14 +228,19 @@ impl Action {
     pub fn danger(&self) -> Danger {
         match self {
             Self::WipeDisk { .. } => Danger::Erases,
-            Self::Mount { .. } => Danger::Harmless,
+            Self::Mount { .. }
+            | Self::ActivateVolumes { .. }
+            | Self::DeactivateGroup { .. }
+            | Self::OpenLuks { .. } => Danger::Harmless,
             _ => Danger::Changes,
         }
     }
 
-    /// The programs to run when the device is called `device`. What has no command (zeroing, mounting) is
-    /// done by system calls.
-    pub fn commands(&self, device: &str) -> Vec<Command> {
+    /// The programs to run when the kernel calls a target what `nodes` says. What has no command (zeroing,
+    /// mounting) is done by system calls.
+    pub fn commands(&self, nodes: &dyn Fn(&Target) -> String) -> Vec<Command> {
+        let device = nodes(self.target());
+        let device = device.as_str();
         match self {
             Self::WipeDisk { .. } => {
                 vec![
@@ -159,13 +251,29 @@ impl Action {
             Self::WriteTable { table, partitions, sector, size, same_size, .. } => {
                 table::commands(table, partitions, *sector, *size, *same_size, device)
             }
-            Self::ClearPartition { .. } | Self::Mount { .. } => Vec::new(),
-            Self::MakeFilesystem { filesystem, .. } => match &filesystem.kind {
+            Self::ClearDevice { .. } | Self::Mount { .. } => Vec::new(),
+            Self::MakeArray { array, slots, spares, .. } => md::commands(array, slots, spares, device, nodes),
+            Self::MakePhysicalVolume { volume, group, metadata, .. } => {
+                lvm::physical_volume(volume, group, metadata, device)
+            }
+            Self::RestoreGroup { group, metadata, .. } => lvm::restore(group, metadata),
+            Self::ActivateVolumes { group, volumes, .. } => lvm::activate(group, volumes),
+            Self::DeactivateGroup { group, .. } => lvm::deactivate(group),
+            Self::RestorePoolMetadata { xml, .. } => lvm::pool_metadata(xml, device),
+            // With a key, which is not part of a plan: see `luks`.
+            Self::MakeLuks { luks, .. } => luks::commands(luks, device),
+            Self::OpenLuks { container, name, .. } => luks::open(&nodes(container), name),
+            Self::MakeSubvolumes { btrfs, .. } => btrfs::subvolumes(btrfs, SUBVOLUMES_AT),
+            Self::MakeFilesystem { filesystem, others, .. } => match &filesystem.kind {
                 FsKind::Ext(kind) => ext::commands(filesystem, kind, device),
                 FsKind::Xfs(kind) => xfs::commands(filesystem, kind, device),
                 FsKind::Vfat(kind) => vfat::commands(filesystem, kind, device),
+                FsKind::Btrfs(kind) => {
+                    let others: Vec<String> = others.iter().map(nodes).collect();
+                    btrfs::commands(filesystem, kind, device, &others)
+                }
                 // Refused when the plan is made.
-                FsKind::Btrfs(_) | FsKind::Other { .. } => Vec::new(),
+                FsKind::Other { .. } => Vec::new(),
             },
             Self::MakeSwap { swap, .. } => swap::commands(swap, device),
         }
@@ -188,15 +296,43 @@ impl Action {
                     _ => format!("write {kind} with partitions {} to {shown}", numbers.join(", ")),
                 }
             }
-            Self::ClearPartition { size, .. } => format!("clear {shown} ({size})"),
-            Self::MakeFilesystem { filesystem, .. } => {
+            Self::ClearDevice { size, .. } => format!("clear {shown} ({size})"),
+            Self::MakeArray { array, slots, spares, .. } => md::describe(array, slots, spares, shown),
+            Self::MakePhysicalVolume { group, volume, .. } => {
+                format!("make the physical volume {} of the volume group {group} on {shown}", volume.uuid)
+            }
+            Self::RestoreGroup { group, complete: true, .. } => {
+                format!("give the volume group {group} its volumes")
+            }
+            Self::RestoreGroup { group, .. } => {
+                format!("lay open the hidden volumes of the volume group {group}")
+            }
+            Self::ActivateVolumes { group, volumes, .. } if volumes.is_empty() => {
+                format!("activate the volume group {group}")
+            }
+            Self::ActivateVolumes { group, volumes, .. } => {
+                format!("activate {} of the volume group {group}", volumes.join(", "))
+            }
+            Self::DeactivateGroup { group, .. } => format!("deactivate the volume group {group}"),
+            Self::RestorePoolMetadata { pool, .. } => format!("write the metadata of the thin pool {pool}"),
+            Self::MakeLuks { luks, .. } => {
+                format!("make the LUKS{} container {} on {shown}", luks.version, luks.uuid)
+            }
+            Self::OpenLuks { container, name, .. } => {
+                format!("open the LUKS container on {} as {name}", container.shown)
+            }
+            Self::MakeSubvolumes { btrfs, .. } => {
+                format!("make {} subvolume(s) of the btrfs on {shown}", btrfs.subvolumes.len())
+            }
+            Self::MakeFilesystem { filesystem, others, .. } => {
                 let text = crate::describe::content(&Content::Filesystem(filesystem.clone()));
                 let uuid = if filesystem.uuid.is_empty() {
                     String::new()
                 } else {
                     format!(" with UUID {}", filesystem.uuid)
                 };
-                format!("make {text} on {shown}{uuid}")
+                let more: String = others.iter().map(|other| format!(", {}", other.shown)).collect();
+                format!("make {text} on {shown}{more}{uuid}")
             }
             Self::MakeSwap { swap, .. } => {
                 let label = if swap.label.is_empty() { String::new() } else { format!(" '{}'", swap.label) };

@@ -11,6 +11,9 @@ pub struct Command {
     pub args: Vec<String>,
     /// What it reads from standard input.
     pub stdin: Option<String>,
+    /// A file that it reads, written before (mode 0600): path below `/run/rear` and content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<(String, String)>,
     /// Variables on top of the fixed environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(String, String)>,
@@ -42,6 +45,13 @@ impl Command {
         self
     }
 
+    /// Writes this file before the program runs.
+    #[must_use]
+    pub fn file(mut self, path: &str, text: String) -> Self {
+        self.file = Some((path.to_owned(), text));
+        self
+    }
+
     /// The command line, quoted so that it can be pasted into a shell; standard input as a here-document.
     pub fn line(&self) -> String {
         let mut words: Vec<String> =
@@ -49,6 +59,9 @@ impl Command {
         words.push(quote(&self.program));
         words.extend(self.args.iter().map(|arg| quote(arg)));
         let mut line = words.join(" ");
+        if let Some((path, text)) = &self.file {
+            line = format!("cat > {} <<'END'\n{}\nEND\n{line}", quote(path), text.trim_end_matches('\n'));
+        }
         if let Some(input) = &self.stdin {
             line.push_str(" <<'END'\n");
             line.push_str(input);

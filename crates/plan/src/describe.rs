@@ -14,7 +14,8 @@ pub fn content(content: &Content) -> String {
         Content::BootCode => "boot code".into(),
         Content::LvmMember { .. } => "LVM physical volume".into(),
         Content::MdMember { .. } => "member of a RAID array".into(),
-        Content::Luks { version, .. } => format!("LUKS{version} container"),
+        Content::Luks(luks) => format!("LUKS{} container", luks.version),
+        Content::BtrfsMember { .. } => "device of a btrfs".into(),
         Content::Unknown { what } => what.clone(),
     }
 }

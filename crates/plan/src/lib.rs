@@ -8,6 +8,7 @@
 
 mod action;
 mod blank;
+mod btrfs;
 mod build;
 mod command;
 mod crc32c;
@@ -16,24 +17,30 @@ mod erase;
 mod error;
 mod ext;
 mod fit;
+mod luks;
+mod lvm;
+mod md;
 mod own;
 mod swap;
 mod table;
+mod target;
 mod text;
 mod vfat;
 mod xfs;
 
-pub use action::{Action, Danger, Step, Target};
+pub use action::{Action, Danger, SUBVOLUMES_AT, Step};
 pub use build::{PlanError, plan, recoverable};
 pub use command::Command;
 pub use describe::{content as describe_content, disk as describe_disk};
 pub use error::FitError;
 pub use fit::{Choices, Fit, Placement, fit, minimum_size};
 
+pub use target::{Place, Target};
+
 use serde::{Deserialize, Serialize};
 
 /// Version of the plan's JSON form.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What will be done, whole: printed, saved, approved and executed as one object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

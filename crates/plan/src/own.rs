@@ -112,7 +112,9 @@ fn uuid(content: &Content) -> Option<&str> {
     let uuid = match content {
         Content::Filesystem(fs) => &fs.uuid,
         Content::Swap(swap) => &swap.uuid,
-        Content::LvmMember { uuid } | Content::Luks { uuid, .. } => uuid,
+        Content::LvmMember { uuid } => uuid,
+        Content::Luks(luks) => &luks.uuid,
+        Content::BtrfsMember { filesystem, .. } => filesystem,
         Content::MdMember { array } => array,
         Content::Empty | Content::Table(_) | Content::BootCode | Content::Unknown { .. } => return None,
     };

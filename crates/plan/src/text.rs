@@ -43,7 +43,7 @@ impl Plan {
                         let _ = writeln!(out, "      {} {line}", if i == 0 { "$" } else { "|" });
                     }
                 }
-                if let Action::WipeDisk { .. } | Action::ClearPartition { .. } = step.action {
+                if let Action::WipeDisk { .. } | Action::ClearDevice { .. } = step.action {
                     let _ = writeln!(out, "      # zeroes, written by rear itself");
                 }
             }

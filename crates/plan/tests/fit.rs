@@ -42,7 +42,13 @@ fn add(layout: &mut Layout, name: &str, serial: &str, gib: u64, guid: u32) -> No
         path: format!("/dev/{name}"),
         size: Bytes(size),
         sector: SectorSize::B512,
-        kind: Kind::Disk(Disk { identity, transport: "virtio".into(), removable: false, read_only: false }),
+        kind: Kind::Disk(Disk {
+            identity,
+            transport: "virtio".into(),
+            removable: false,
+            read_only: false,
+            multipath: None,
+        }),
         content,
     });
     if guid != 0 {

@@ -49,7 +49,13 @@ fn machine() -> Layout {
         model: Some("QEMU HARDDISK".into()),
         ..DiskIdentity::default()
     };
-    let kind = Kind::Disk(Disk { identity, transport: "sata".into(), removable: false, read_only: false });
+    let kind = Kind::Disk(Disk {
+        identity,
+        transport: "sata".into(),
+        removable: false,
+        read_only: false,
+        multipath: None,
+    });
     let table = PartitionTable::Gpt {
         guid: "6A0E4B5A-0000-4000-8000-000000000001".into(),
         first_lba: Lba(34),

@@ -18,6 +18,7 @@ pub(crate) fn parse(sb: &[u8]) -> Option<Filesystem> {
         devices: le64(sb, 0x88)?,
         node_size: le32(sb, 0x94)?,
         sector_size: le32(sb, 0x90)?,
+        ..Btrfs::default()
     });
     Some(Filesystem { uuid: uuid(sb, 0x20)?, label: text(sb, 0x12B, 256)?, used: None, kind })
 }

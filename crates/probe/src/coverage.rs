@@ -446,7 +446,8 @@ impl Work<'_> {
             _ if !self.layout.children(&device.id).is_empty() => return,
             Content::LvmMember { .. } => "(LVM physical volume) is not in use".to_owned(),
             Content::MdMember { .. } => "(software RAID member) is not in use".to_owned(),
-            Content::Luks { .. } => "(LUKS container) is not open".to_owned(),
+            Content::Luks(_) => "(LUKS container) is not open".to_owned(),
+            Content::BtrfsMember { .. } => "(device of a btrfs) is not in use".to_owned(),
             Content::Unknown { what } => format!("({what}) cannot be backed up"),
         };
         let kind = device.filesystem().map_or("", |fs| fs.fs_type()).to_owned();

@@ -161,6 +161,7 @@ impl Probe<'_> {
             transport: identity::transport(&block.sysfs).to_owned(),
             removable: block.removable,
             read_only: block.read_only,
+            multipath: None,
         };
         Ok((NodeId(name), Kind::Disk(disk)))
     }
@@ -227,6 +228,7 @@ fn broken(machine: &Machine, device: &Device, partitions: &[Device]) -> Option<S
         transport: String::new(),
         removable: false,
         read_only: false,
+        multipath: None,
     });
     alone.devices.push(device);
     alone.devices.extend_from_slice(partitions);

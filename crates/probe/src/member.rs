@@ -1,6 +1,6 @@
 //! Signatures of what is part of something larger: LVM, software RAID, LUKS, ZFS, bcache. Identity only.
 
-use layout::Content;
+use layout::{Content, Luks};
 
 use crate::bytes::{array, be16, has, le32, le64, text};
 
@@ -69,5 +69,6 @@ pub(crate) fn luks(head: &[u8]) -> Option<Content> {
     if !has(head, 0, b"LUKS\xBA\xBE") {
         return None;
     }
-    Some(Content::Luks { uuid: text(head, 168, 40)?, version: u32::from(be16(head, 6)?) })
+    let luks = Luks { uuid: text(head, 168, 40)?, version: u32::from(be16(head, 6)?), ..Luks::default() };
+    Some(Content::Luks(luks))
 }

@@ -43,7 +43,8 @@ fn is_lost(device: &Device) -> bool {
             matches!(filesystem.kind, FsKind::Other { .. } | FsKind::Btrfs(_))
         }
         Content::Unknown { .. }
-        | Content::Luks { .. }
+        | Content::Luks(_)
+        | Content::BtrfsMember { .. }
         | Content::LvmMember { .. }
         | Content::MdMember { .. } => true,
         Content::Empty | Content::Table(_) | Content::Swap(_) | Content::BootCode => false,

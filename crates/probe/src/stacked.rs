@@ -1,7 +1,7 @@
 //! Devices that are made of others: device-mapper and software RAID, as far as sysfs names them. They are known so
 //! that they can be refused by name.
 
-use layout::{Kind, LogicalVolume, LuksMapping, MdArray, Multipath, NodeId};
+use layout::{Bytes, Kind, LogicalVolume, LuksMapping, MdArray, MdMember, NodeId};
 use sys::{Sys, SysExt};
 
 use crate::Result;
@@ -24,7 +24,16 @@ pub(crate) fn read(
             name: block.name.clone(),
             level,
             metadata,
-            members: parents.to_vec(),
+            layout: 0,
+            chunk: Bytes(0),
+            component_size: Bytes(0),
+            bitmap: None,
+            consistency: String::new(),
+            slots: parents
+                .iter()
+                .map(|parent| Some(MdMember { device: parent.clone(), data_offset: Bytes(0) }))
+                .collect(),
+            spares: Vec::new(),
         };
         return Ok(Some((NodeId(format!("md:{id}")), Kind::MdArray(kind))));
     }
@@ -38,10 +47,6 @@ pub(crate) fn mapped(name: &str, uuid: &str, first: &NodeId, parents: &[NodeId])
     if uuid.starts_with("CRYPT-") {
         let kind = LuksMapping { parent: first.clone(), name: name.to_owned() };
         return (NodeId(format!("luks:{}", part(uuid, 2))), Kind::LuksMapping(kind));
-    }
-    if let Some(wwid) = uuid.strip_prefix("mpath-") {
-        let kind = Multipath { wwid: wwid.to_owned(), paths: parents.to_vec() };
-        return (NodeId(format!("mpath:{wwid}")), Kind::Multipath(kind));
     }
     if let Some(both) = uuid.strip_prefix("LVM-")
         && let (Some(group), Some(volume)) = (both.get(..32), both.get(32..))
@@ -106,7 +111,6 @@ mod tests {
             mapped("sda2_crypt", luks, &parent, &parents).0.0,
             "luks:0123456789abcdef0123456789abcdef"
         );
-        assert!(matches!(mapped("x", "mpath-36001", &parent, &parents).1, Kind::Multipath(_)));
         assert_eq!(mapped("weird", "", &parent, &parents).0.0, "dm:weird");
     }
 }

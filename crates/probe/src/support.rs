@@ -17,7 +17,6 @@ pub(crate) fn plain(layout: &Layout, device: &Device) -> Option<&'static str> {
         Kind::LogicalVolume(volume) if volume.group.is_empty() => Some("a device-mapper volume"),
         Kind::LogicalVolume(_) => Some("an LVM logical volume"),
         Kind::LuksMapping(_) => Some("an encrypted volume (LUKS)"),
-        Kind::Multipath(_) => Some("a multipath disk"),
     }
 }
 

@@ -239,7 +239,10 @@ fn foreign_things_are_named_and_nothing_is_taken_for_empty() {
     luks.resize(168, 0);
     luks.extend(b"6a0e4b5a-0000-4000-8000-000000000002");
     let uuid = "6a0e4b5a-0000-4000-8000-000000000002".to_owned();
-    assert_eq!(write(SIZE, &[(0, &luks)]), Content::Luks { uuid, version: 2 });
+    assert_eq!(
+        write(SIZE, &[(0, &luks)]),
+        Content::Luks(layout::Luks { uuid, version: 2, ..layout::Luks::default() })
+    );
     let mut label = b"LABELONE".to_vec();
     label.extend(1_u64.to_le_bytes());
     label.extend([0; 4]);

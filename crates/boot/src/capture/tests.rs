@@ -42,6 +42,7 @@ fn machine(
             transport: String::new(),
             removable: false,
             read_only: false,
+            multipath: None,
         }),
         content: Content::Table(table),
     });

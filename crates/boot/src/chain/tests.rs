@@ -28,6 +28,7 @@ fn layout() -> Layout {
             transport: "virtio".into(),
             removable: false,
             read_only: false,
+            multipath: None,
         }),
         content: Content::Table(PartitionTable::Gpt {
             guid: "1".into(),
