@@ -239,6 +239,10 @@ struct File {
     #[serde(default)]
     sector_size: Option<u32>,
     #[serde(default)]
+    firmware: Option<Firmware>,
+    #[serde(default)]
+    packages: Vec<String>,
+    #[serde(default)]
     faults: Option<Faults>,
     #[serde(default = "once")]
     patience: u32,
@@ -337,7 +341,8 @@ impl Catalogue {
                         .ok_or_else(|| wrong(path, format!("there is no machine in a scenario '{like}'")))?,
                 ),
             };
-            let own = file.machine.is_some() || file.sector_size.is_some() || file.faults.is_some();
+            let changed = file.sector_size.is_some() || file.firmware.is_some() || !file.packages.is_empty();
+            let own = file.machine.is_some() || changed || file.faults.is_some();
             let mut machine = file
                 .machine
                 .clone()
@@ -346,6 +351,8 @@ impl Catalogue {
             if let Some(size) = file.sector_size {
                 machine.disk.iter_mut().for_each(|disk| disk.sector_size = size);
             }
+            machine.firmware = file.firmware.unwrap_or(machine.firmware);
+            machine.packages.extend(file.packages.iter().cloned());
             check(&machine, &file.recover).map_err(|detail| wrong(path, detail))?;
             for pattern in file
                 .recover

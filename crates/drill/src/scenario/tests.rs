@@ -21,11 +21,15 @@ fn parse(files: &[(&str, &str)]) -> Result<Catalogue> {
 fn a_variant_uses_the_other_ones_medium() {
     let b = "title = 'b'\nlike = 'a'\n[recover]\nexpect = 'refused'\nsizes = ['1G']";
     let c = "title = 'c'\nlike = 'a'\nsector-size = 4096";
-    let all = parse(&[("a.toml", A), ("b.toml", b), ("c.toml", c)]).unwrap();
+    let d = "title = 'd'\nlike = 'a'\nfirmware = 'uefi'\npackages = ['shim-signed']";
+    let all = parse(&[("a.toml", A), ("b.toml", b), ("c.toml", c), ("d.toml", d)]).unwrap();
     assert_eq!(all.find("b").unwrap().source, "a");
     assert_eq!(all.find("c").unwrap().source, "c");
     assert_eq!(all.find("c").unwrap().machine.disk[0].sector_size, 4096);
     assert_eq!(all.find("a").unwrap().machine.disk[0].sector_size, 512);
+    let d = all.find("d").unwrap();
+    assert_eq!((d.source.as_str(), d.machine.firmware), ("d", Firmware::Uefi));
+    assert_eq!(d.machine.packages, ["shim-signed"]);
 }
 
 #[test]
