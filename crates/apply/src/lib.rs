@@ -9,7 +9,10 @@ mod disk;
 mod error;
 mod hands;
 mod journal;
+mod place;
+mod release;
 mod run;
+mod steps;
 mod sysfs;
 
 pub use disk::{Sequences, Targets, WritableDisk, targets, targets_since};

@@ -4,23 +4,21 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use layout::{NodeId, Partition, SectorSize};
-use plan::{Action, Command, Plan, Step, Target};
-use sys::{Cancel, Cmd, Sys};
+use layout::NodeId;
+use plan::{Action, Plan, Step};
+use sys::{Cancel, Sys};
 
-use crate::sysfs::{self, Part};
 use crate::{Error, Hands, Journal, Kernel, Targets, WritableDisk};
 
 /// How long the kernel and udev may take to show new partitions: in pauses of 100 ms.
-const PATIENCE: u32 = 300;
+pub(crate) const PATIENCE: u32 = 300;
 
 /// How much is zeroed at each end: more than any superblock or signature lies away from it.
-const ENDS: u64 = 1 << 20;
+pub(crate) const ENDS: u64 = 1 << 20;
 
 /// `ENODEV` of the kernel.
-const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
+pub(crate) const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
 
 /// Told of every step before it begins.
 pub trait Progress {
@@ -105,7 +103,7 @@ pub fn run_with(
             progress.step(step, i + 1, of);
             tracing::info!(step = step.id, "{}", step.describe());
             if step.action.writes() {
-                runner.disk(step.action.target())?.check_unused(sys)?;
+                runner.check_unused(&step.action)?;
                 journal.record_begun(step.id)?;
             }
             runner.step(step)?;
@@ -144,48 +142,34 @@ fn failed(step: &Step, source: Error, written: bool, half: bool) -> Error {
     Error::Step { id: step.id, what: step.describe(), state, written, source: Box::new(source) }
 }
 
-struct Runner<'a> {
-    sys: &'a dyn Sys,
-    hands: Arc<dyn Hands>,
-    cancel: &'a Cancel,
-    disks: BTreeMap<NodeId, WritableDisk>,
+pub(crate) struct Runner<'a> {
+    pub(crate) sys: &'a dyn Sys,
+    pub(crate) hands: Arc<dyn Hands>,
+    pub(crate) cancel: &'a Cancel,
+    pub(crate) disks: BTreeMap<NodeId, WritableDisk>,
     devices: BTreeMap<NodeId, PathBuf>,
-    mounts: sys::mount::Mounts,
+    pub(crate) mounts: sys::mount::Mounts,
     /// Where the root filesystem is mounted: nothing may be mounted outside of it.
-    root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
     /// Whether a command or a write that changes a disk was started in this step.
-    writing: Cell<bool>,
+    pub(crate) writing: Cell<bool>,
 }
 
 impl Runner<'_> {
-    fn disk(&self, target: &Target) -> Result<&WritableDisk, Error> {
-        self.disks.get(&target.disk).ok_or_else(|| Error::Gone(target.disk.to_string()))
-    }
-
-    /// The node of a target, asked from sysfs.
-    fn node(&self, target: &Target) -> Result<PathBuf, Error> {
-        let disk = self.disk(target)?;
-        match target.partition {
-            None => Ok(disk.path().to_owned()),
-            Some(number) => Ok(sysfs::node(&self.part(disk, number)?.name)),
-        }
-    }
-
-    fn part(&self, disk: &WritableDisk, number: u32) -> Result<Part, Error> {
-        sysfs::partitions(self.sys, disk.name())?.remove(&number).ok_or_else(|| Error::Partitions {
-            device: disk.path().to_owned(),
-            what: format!("there is no partition {number}"),
-        })
-    }
-
     /// Whether the tables that the journal calls written are there.
     fn is_as_recorded(&self, plan: &Plan, done: u32) -> Result<bool, Error> {
         for step in plan.steps.iter().filter(|step| step.id <= done) {
-            if let Action::WriteTable { target, partitions, sector, .. } = &step.action {
-                let disk = self.disk(target)?;
-                if self.mismatch(disk, partitions, *sector)?.is_some() {
+            let target = step.action.target();
+            if let Action::WriteTable { partitions, sector, .. } = &step.action {
+                let Some(name) = self.find(&target.place)? else { return Ok(false) };
+                if self.mismatch(&name, partitions, *sector)?.is_some() {
                     return Ok(false);
                 }
+            }
+            // What the kernel has assembled is gone after it was stopped by hand.
+            let assembled = matches!(step.action, Action::MakeArray { .. } | Action::OpenLuks { .. });
+            if assembled && self.find(&target.place)?.is_none() {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -196,173 +180,25 @@ impl Runner<'_> {
         match &step.action {
             Action::WipeDisk { .. } => self.wipe(target),
             Action::WriteTable { partitions, sector, .. } => {
-                let disk = self.disk(target)?;
-                self.commands(&step.action, disk.path())?;
-                self.wait(disk, partitions, *sector)
+                self.commands(&step.action)?;
+                self.wait(target, partitions, *sector)
             }
-            Action::ClearPartition { .. } => {
-                let disk = self.disk(target)?;
-                match target.partition {
-                    Some(number) => {
-                        let part = self.part(disk, number)?;
-                        self.zero_ends(disk, part.start, part.size)
-                    }
-                    None => self.zero_ends(disk, 0, disk.size()),
-                }
+            Action::ClearDevice { .. } => self.clear(target),
+            Action::MakeSubvolumes { .. } => self.subvolumes(&step.action),
+            Action::MakeArray { .. } | Action::ActivateVolumes { .. } | Action::DeactivateGroup { .. } => {
+                self.commands(&step.action)?;
+                self.settle()
             }
-            Action::MakeFilesystem { .. } | Action::MakeSwap { .. } => {
-                let node = self.node(target)?;
-                self.commands(&step.action, &node)
-            }
+            Action::MakeFilesystem { .. }
+            | Action::MakeSwap { .. }
+            | Action::MakePhysicalVolume { .. }
+            | Action::RestoreGroup { .. }
+            | Action::RestorePoolMetadata { .. }
+            | Action::MakeLuks { .. }
+            | Action::OpenLuks { .. } => self.commands(&step.action),
             Action::Mount { directory, fs_type, options, .. } => {
                 self.mount(target, Path::new(directory), fs_type, &options.join(","))
             }
-        }
-    }
-
-    /// Signatures of the partitions first, last partition first, then those of the disk itself; then zeroes.
-    fn wipe(&self, target: &Target) -> Result<(), Error> {
-        let disk = self.disk(target)?;
-        let partitions = sysfs::partitions(self.sys, disk.name())?;
-        for part in partitions.values().rev() {
-            self.wipefs(disk, &sysfs::node(&part.name))?;
-        }
-        self.wipefs(disk, disk.path())?;
-        self.zero_ends(disk, 0, disk.size())?;
-        if !partitions.is_empty() {
-            // The kernel still shows the old partitions.
-            self.reread(disk)?;
-        }
-        Ok(())
-    }
-
-    /// Says that from here on something may have been written; to a disk that is still the chosen one.
-    fn about_to_write(&self, disk: &WritableDisk) -> Result<(), Error> {
-        disk.check(self.sys)?;
-        self.writing.set(true);
-        Ok(())
-    }
-
-    /// Zeroes the first and the last MiB of a range.
-    fn zero_ends(&self, disk: &WritableDisk, start: u64, size: u64) -> Result<(), Error> {
-        let length = size.min(ENDS);
-        let zeroes = vec![0_u8; usize::try_from(length).unwrap_or_default()];
-        self.about_to_write(disk)?;
-        disk.write_at(start, &zeroes)?;
-        disk.write_at(start + size - length, &zeroes)
-    }
-
-    fn wipefs(&self, disk: &WritableDisk, device: &Path) -> Result<(), Error> {
-        self.about_to_write(disk)?;
-        let cmd = Cmd::new("wipefs").args(["--all", "--force", "--quiet"]).arg(device.to_string_lossy());
-        self.sys.run(&cmd)?;
-        Ok(())
-    }
-
-    /// Asks the kernel to read the table again. A refusal shows in what the kernel then says.
-    fn reread(&self, disk: &WritableDisk) -> Result<(), Error> {
-        let cmd = Cmd::new("blockdev").arg("--rereadpt").arg(disk.path().to_string_lossy()).accept(&[1]);
-        self.sys.run(&cmd)?;
-        self.settle()
-    }
-
-    fn settle(&self) -> Result<(), Error> {
-        if self.sys.which("udevadm").is_some() {
-            // Exit code 1: some event is still open after this time; what counts is what the kernel shows.
-            self.sys.run(&Cmd::new("udevadm").args(["settle", "--timeout=30"]).accept(&[1]))?;
-        }
-        Ok(())
-    }
-
-    fn commands(&self, action: &Action, device: &Path) -> Result<(), Error> {
-        let disk = self.disk(action.target())?;
-        for command in action.commands(&device.to_string_lossy()) {
-            self.about_to_write(disk)?;
-            let mut result = self.sys.run(&cmd(&command));
-            for older in &command.older {
-                // Only where the program did not understand its options: it has written nothing then.
-                if !matches!(&result, Err(error) if is_usage(error)) {
-                    break;
-                }
-                result = self.sys.run(&cmd(older));
-            }
-            result?;
-        }
-        Ok(())
-    }
-
-    /// Waits until the kernel shows exactly the partitions that were written, and their nodes exist.
-    fn wait(&self, disk: &WritableDisk, partitions: &[Partition], sector: SectorSize) -> Result<(), Error> {
-        self.settle()?;
-        let mut left = PATIENCE;
-        loop {
-            self.cancel.check()?;
-            let Some(what) = self.mismatch(disk, partitions, sector)? else { return Ok(()) };
-            if left == 0 {
-                return Err(Error::Partitions { device: disk.path().to_owned(), what });
-            }
-            // sfdisk asked the kernel already; udev looking at the disk in that moment makes it refuse.
-            if left.is_multiple_of(50) {
-                self.reread(disk)?;
-            }
-            left -= 1;
-            self.hands.pause();
-        }
-    }
-
-    /// How the kernel's view differs from what was written; `None` when it does not.
-    fn mismatch(
-        &self,
-        disk: &WritableDisk,
-        partitions: &[Partition],
-        sector: SectorSize,
-    ) -> Result<Option<String>, Error> {
-        let seen = sysfs::partitions(self.sys, disk.name())?;
-        for part in partitions {
-            let number = part.number;
-            let Some(now) = seen.get(&number) else {
-                return Ok(Some(format!("partition {number} is missing")));
-            };
-            let (start, size) = (part.start.bytes(sector).get(), part.length.bytes(sector).get());
-            // The kernel shows an extended partition with one or two sectors only.
-            if now.start != start || (now.size != size && !part.is_extended()) {
-                return Ok(Some(format!(
-                    "partition {number} lies at {} with {} bytes, not at {start} with {size}",
-                    now.start, now.size
-                )));
-            }
-            if !self.sys.exists(&sysfs::node(&now.name)) {
-                return Ok(Some(format!("the node of partition {number} is missing")));
-            }
-        }
-        match seen.keys().find(|number| !partitions.iter().any(|part| part.number == **number)) {
-            Some(number) => Ok(Some(format!("it still has a partition {number}"))),
-            None => Ok(None),
-        }
-    }
-
-    fn mount(
-        &mut self,
-        target: &Target,
-        directory: &Path,
-        fs_type: &str,
-        options: &str,
-    ) -> Result<(), Error> {
-        self.disk(target)?.check(self.sys)?;
-        let node = self.node(target)?;
-        let root = self.root.get_or_insert_with(|| directory.to_owned()).clone();
-        match self.hands.mount(&node, directory, &root, fs_type, options) {
-            Ok(mount) => {
-                if let Some(mount) = mount {
-                    self.mounts.push(mount);
-                }
-                Ok(())
-            }
-            // The kernel's way to say that it does not know the type.
-            Err(sys::Error::Io { source, .. }) if source.raw_os_error() == Some(ENODEV) => {
-                Err(Error::NoDriver { fs_type: fs_type.to_owned() })
-            }
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -371,30 +207,12 @@ impl Runner<'_> {
         let mut devices = std::mem::take(&mut self.devices);
         for step in &plan.steps {
             let target = step.action.target();
-            if !devices.contains_key(&target.saved) {
+            // Volumes that were laid open only to be prepared are hidden again, and a group has no device.
+            let passing = target.saved.0.starts_with("vg:");
+            if !passing && !devices.contains_key(&target.saved) {
                 devices.insert(target.saved.clone(), self.node(target)?);
             }
         }
         Ok(devices)
     }
-}
-
-fn cmd(command: &Command) -> Cmd {
-    // Filesystems without lazy initialization on large, slow disks take hours.
-    let mut cmd = Cmd::new(&command.program).args(&command.args).timeout(Duration::from_secs(24 * 3600));
-    for (name, value) in &command.env {
-        cmd = cmd.env(name, value);
-    }
-    match &command.stdin {
-        Some(text) => cmd.stdin(text),
-        None => cmd,
-    }
-}
-
-/// Whether a program refused its options. Only the end of a long usage text is in the error: these are the last
-/// lines of mkfs.xfs and of mkfs.vfat.
-fn is_usage(error: &sys::Error) -> bool {
-    let last_words = ["Usage:", "<num> is xxx (bytes)", "this help message"];
-    matches!(error, sys::Error::Failed { code: Some(1), stderr, .. }
-        if last_words.iter().any(|words| stderr.contains(words)))
 }

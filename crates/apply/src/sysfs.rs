@@ -116,33 +116,76 @@ pub(crate) fn partitions(sys: &dyn Sys, disk: &str) -> Result<BTreeMap<u32, Part
     Ok(found)
 }
 
+/// The directory of any block device in sysfs, partitions included.
+fn class_dir(name: &str) -> PathBuf {
+    Path::new("/sys/class/block").join(name)
+}
+
+/// Names of the devices that are made of this one.
+pub(crate) fn holders(sys: &dyn Sys, name: &str) -> Result<Vec<String>> {
+    names(sys, &class_dir(name).join("holders"))
+}
+
+/// Names of the devices that this one lies on: what it is made of, or the disk of a partition. Empty for a disk.
+pub(crate) fn below(sys: &dyn Sys, name: &str) -> Result<Vec<String>> {
+    let dir = class_dir(name);
+    if sys.exists(&dir.join("partition")) {
+        let real = sys.canonicalize(&dir)?;
+        let parent = real.parent().and_then(Path::file_name);
+        return Ok(parent.map(|name| name.to_string_lossy().into_owned()).into_iter().collect());
+    }
+    names(sys, &dir.join("slaves"))
+}
+
+fn names(sys: &dyn Sys, dir: &Path) -> Result<Vec<String>> {
+    match sys.list(dir) {
+        Ok(names) => Ok(names),
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Number (`254:0`) and size in bytes of any block device.
+pub(crate) fn number_and_size(sys: &dyn Sys, name: &str) -> Result<(String, u64)> {
+    let dir = class_dir(name);
+    let device = sys.read_text(dir.join("dev"))?.trim().to_owned();
+    Ok((device, number(sys, &dir.join("size"))?.saturating_mul(UNIT)))
+}
+
 /// What uses the disk or one of its partitions, with the way to free it; `None` when nothing is seen.
 pub(crate) fn user(sys: &dyn Sys, disk: &str) -> Result<Option<(String, String)>> {
-    let dir = dir(disk);
-    let mut names = vec![(disk.to_owned(), dir.clone())];
-    names.extend(partitions(sys, disk)?.into_values().map(|part| (part.name.clone(), dir.join(part.name))));
+    let mut found = vec![disk.to_owned()];
+    found.extend(partitions(sys, disk)?.into_values().map(|part| part.name));
+    for name in found {
+        if let Some(user) = user_of(sys, &name)? {
+            return Ok(Some(user));
+        }
+    }
+    Ok(None)
+}
+
+/// What uses this device itself, with the way to free it; `None` when nothing is seen.
+pub(crate) fn user_of(sys: &dyn Sys, name: &str) -> Result<Option<(String, String)>> {
+    let node = node(name);
+    if let Some(holder) = holders(sys, name)?.first() {
+        let what = format!("{holder} is made of {}", node.display());
+        return Ok(Some((what, format!("stop {holder} (mdadm --stop, vgchange -an, cryptsetup close)"))));
+    }
+    let (number, _) = number_and_size(sys, name)?;
+    // mountinfo: id, parent, MAJOR:MINOR, root, mount point (proc(5)).
     let mounts = sys.read_text("/proc/self/mountinfo")?;
+    let mounted = mounts.lines().find_map(|line| {
+        let mut words = line.split(' ').skip(2);
+        (words.next() == Some(&number)).then(|| words.nth(1).unwrap_or_default().to_owned())
+    });
+    if let Some(point) = mounted {
+        let what = format!("{} is mounted at {point}", node.display());
+        return Ok(Some((what, format!("unmount it (umount {point})"))));
+    }
     let swaps = sys.read_opt("/proc/swaps")?.unwrap_or_default();
-    for (name, dir) in names {
-        let node = node(&name);
-        if let Some(holder) = sys.list(&dir.join("holders")).unwrap_or_default().first() {
-            let what = format!("{holder} is made of {}", node.display());
-            return Ok(Some((what, format!("stop {holder} (mdadm --stop, vgchange -an, cryptsetup close)"))));
-        }
-        let number = sys.read_text(dir.join("dev"))?.trim().to_owned();
-        // mountinfo: id, parent, MAJOR:MINOR, root, mount point (proc(5)).
-        let mounted = mounts.lines().find_map(|line| {
-            let mut words = line.split(' ').skip(2);
-            (words.next() == Some(&number)).then(|| words.nth(1).unwrap_or_default().to_owned())
-        });
-        if let Some(point) = mounted {
-            let what = format!("{} is mounted at {point}", node.display());
-            return Ok(Some((what, format!("unmount it (umount {point})"))));
-        }
-        if swaps.lines().any(|line| line.split_whitespace().next() == node.to_str()) {
-            let what = format!("{} is used as swap", node.display());
-            return Ok(Some((what, format!("switch it off (swapoff {})", node.display()))));
-        }
+    if swaps.lines().any(|line| line.split_whitespace().next() == node.to_str()) {
+        let what = format!("{} is used as swap", node.display());
+        return Ok(Some((what, format!("switch it off (swapoff {})", node.display()))));
     }
     Ok(None)
 }

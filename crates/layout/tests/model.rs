@@ -92,7 +92,7 @@ fn a_sound_layout_reads_back() {
 
 #[test]
 fn a_newer_format_is_refused_by_number() {
-    let text = machine().to_json().unwrap().replacen("\"format\": 1", "\"format\": 99", 1);
+    let text = machine().to_json().unwrap().replacen("\"format\": 2", "\"format\": 99", 1);
     let error = Layout::from_json(&text).unwrap_err().to_string();
     assert!(error.contains("format 99"), "{error}");
 }
@@ -188,4 +188,10 @@ proptest! {
         let apart = sorted.windows(2).all(|pair| pair[0] + length <= pair[1]);
         prop_assert_eq!(layout.check().is_empty(), apart);
     }
+}
+
+#[test]
+fn the_first_format_is_still_read() {
+    let text = machine().to_json().unwrap().replacen("\"format\": 2", "\"format\": 1", 1);
+    assert_eq!(Layout::from_json(&text).unwrap().devices, machine().devices);
 }

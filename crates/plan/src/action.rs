@@ -219,6 +219,18 @@ impl Action {
         }
     }
 
+    /// All devices that it works with, the one that it works on first.
+    pub fn devices(&self) -> Vec<&Target> {
+        let mut all = vec![self.target()];
+        match self {
+            Self::MakeArray { slots, spares, .. } => all.extend(slots.iter().flatten().chain(spares)),
+            Self::MakeFilesystem { others, .. } => all.extend(others),
+            Self::OpenLuks { container, .. } => all.push(container),
+            _ => {}
+        }
+        all
+    }
+
     /// Whether it writes to its device by itself (a mount does not count).
     pub fn writes(&self) -> bool {
         !matches!(self, Self::Mount { .. })

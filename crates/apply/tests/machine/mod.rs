@@ -198,7 +198,17 @@ impl Machine {
         if text == "/proc/sys/kernel/arch" {
             return Some("x86_64".into());
         }
-        let mut words = text.strip_prefix("/sys/block/")?.split('/');
+        // Partitions stand in the class beside their disks.
+        let inside = |rest: &str| {
+            let name = rest.split('/').next().unwrap_or_default();
+            let disk = state.disks.keys().find(|disk| name.starts_with(disk.as_str()))?;
+            Some(if name == disk { rest.to_owned() } else { format!("{disk}/{rest}") })
+        };
+        let text = match text.strip_prefix("/sys/class/block/") {
+            Some(rest) => inside(rest)?,
+            None => text.strip_prefix("/sys/block/")?.to_owned(),
+        };
+        let mut words = text.split('/');
         let name = words.next()?;
         let disk = state.disks.get(name)?;
         let rest: Vec<&str> = words.collect();
