@@ -40,6 +40,16 @@ pub fn diff(old: &Layout, new: &Layout) -> Vec<Change> {
             changes.push(Change { what: name(device), how: "is new".to_owned() });
         }
     }
+    for group in &old.groups {
+        let what = format!("volume group {}", group.name);
+        match new.groups.iter().find(|now| now.uuid == group.uuid) {
+            Some(now) => compare(&what, &value(group), &value(now), &mut changes),
+            None => changes.push(Change { what, how: "is gone".to_owned() }),
+        }
+    }
+    for group in new.groups.iter().filter(|now| !old.groups.iter().any(|group| group.uuid == now.uuid)) {
+        changes.push(Change { what: format!("volume group {}", group.name), how: "is new".to_owned() });
+    }
     for mount in &old.mounts {
         let what = format!("mount {}", mount.mount_point);
         match new.mounts.iter().find(|now| now.mount_point == mount.mount_point) {

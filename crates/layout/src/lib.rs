@@ -17,8 +17,10 @@ mod luks;
 mod lvm;
 mod machine;
 mod md;
+mod rename;
 mod tree;
 mod units;
+mod words;
 
 pub use btrfs::{Btrfs, BtrfsDevice, BtrfsQuota, QuotaGroup, Subvolume};
 pub use check::Violation;

@@ -1,6 +1,8 @@
 //! The proof of the storage: the recovered disks are probed again and compared with the saved layout.
 
-use layout::{Content, Device, Kind, Layout, PartitionTable, diff};
+use std::collections::BTreeMap;
+
+use layout::{Content, Device, Kind, Layout, PartitionTable, VolumeGroup, diff};
 
 use crate::context::Context;
 use crate::failure::Result;
@@ -25,25 +27,22 @@ pub fn storage(
 fn as_saved(saved: &Layout, present: &Layout, applied: &apply::Applied) -> Layout {
     let mut now = saved.clone();
     now.devices.clear();
+    let mut names = BTreeMap::new();
     for device in &saved.devices {
         let Some(found) = present_of(saved, present, applied, device) else { continue };
+        names.insert(found.id.clone(), device.id.clone());
         let mut found = found.clone();
-        found.id = device.id.clone();
-        match (&mut found.kind, &device.kind) {
-            (Kind::Disk(disk), Kind::Disk(old)) => {
-                *disk = old.clone();
-                if let (
-                    Content::Table(PartitionTable::Gpt { last_lba, .. }),
-                    Content::Table(PartitionTable::Gpt { last_lba: old, .. }),
-                ) = (&mut found.content, &device.content)
-                    && found.size != device.size
-                {
-                    *last_lba = *old;
-                }
-                found.size = device.size;
+        if let (Kind::Disk(disk), Kind::Disk(old)) = (&mut found.kind, &device.kind) {
+            *disk = old.clone();
+            if let (
+                Content::Table(PartitionTable::Gpt { last_lba, .. }),
+                Content::Table(PartitionTable::Gpt { last_lba: old, .. }),
+            ) = (&mut found.content, &device.content)
+                && found.size != device.size
+            {
+                *last_lba = *old;
             }
-            (Kind::Partition(part), Kind::Partition(old)) => part.parent = old.parent.clone(),
-            _ => {}
+            found.size = device.size;
         }
         // On the machine's own disk, an empty partition may still hold bytes without meaning from before.
         if device.content == Content::Empty && matches!(found.content, Content::Unknown { .. }) {
@@ -51,10 +50,16 @@ fn as_saved(saved: &Layout, present: &Layout, applied: &apply::Applied) -> Layou
         }
         now.devices.push(found);
     }
+    let made = |group: &&VolumeGroup| saved.groups.iter().any(|old| old.uuid == group.uuid);
+    now.groups = present.groups.iter().filter(made).cloned().collect();
+    now.mounts.clear();
+    now.rename(&names);
+    now.mounts.clone_from(&saved.mounts);
     now
 }
 
-/// The device that stands for a saved one now: a disk by the fit, a partition by its number on that disk.
+/// The device that stands for a saved one now: a disk by the fit, a partition by its number on that disk, what is made
+/// of others by its own identifier.
 fn present_of<'a>(
     saved: &Layout,
     present: &'a Layout,
@@ -64,7 +69,7 @@ fn present_of<'a>(
     if let Some(disk) = applied.disks.get(&device.id) {
         return present.device_by_path(&disk.path().to_string_lossy());
     }
-    let partition = device.partition()?;
+    let Some(partition) = device.partition() else { return present.device(&device.id) };
     let parent = present_of(saved, present, applied, saved.device(&partition.parent)?)?;
     present.device(&parent.id.partition(partition.number))
 }
