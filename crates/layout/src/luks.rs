@@ -35,6 +35,12 @@ pub struct Luks {
     /// Bytes of the header with both copies and all key slots, from the start of the device.
     #[serde(default)]
     pub header_size: Bytes,
+    /// Bytes of one of the two copies of the metadata (LUKS2): 16384 nearly always; 0 with LUKS1.
+    #[serde(default)]
+    pub metadata_size: Bytes,
+    /// Bytes of the data where the header fixes them (LUKS2); `None` where they reach to the end of the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_size: Option<Bytes>,
     /// Integrity protection (LUKS2), such as `hmac-sha256`; empty without.
     #[serde(default)]
     pub integrity: String,
@@ -47,6 +53,27 @@ pub struct Luks {
     /// Persistent flags (LUKS2): `allow-discards`.
     #[serde(default)]
     pub flags: Vec<String>,
+    /// What a program must know to use it (LUKS2): `online-reencrypt-v2`, `opal`. Empty nearly always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<String>,
+    /// Types of its data segments (LUKS2): one `crypt` nearly always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<String>,
+    /// Whether the recovery point holds its header, encrypted. Not a property of the container: the workflow that
+    /// saves it says so, and what a recovery does follows from it.
+    #[serde(default)]
+    pub sealed: bool,
+}
+
+impl Luks {
+    /// What stays the same when the container is made with a new passphrase: everything but key slots and tokens,
+    /// which a new header cannot have. `sealed` is taken from `self`.
+    #[must_use]
+    pub fn with_keys_of(mut self, other: &Self) -> Self {
+        self.keyslots.clone_from(&other.keyslots);
+        self.tokens.clone_from(&other.tokens);
+        self
+    }
 }
 
 /// A key slot in use.
@@ -56,6 +83,15 @@ pub struct Keyslot {
     pub number: u32,
     /// Key derivation function: `pbkdf2`, `argon2i`, `argon2id`.
     pub pbkdf: String,
+    /// Iterations (of argon2: its time cost).
+    #[serde(default)]
+    pub iterations: u64,
+    /// Memory of argon2, in KiB; 0 with pbkdf2.
+    #[serde(default)]
+    pub memory: u64,
+    /// Threads of argon2; 0 with pbkdf2.
+    #[serde(default)]
+    pub parallel: u32,
 }
 
 /// The open side of a LUKS container.

@@ -4,7 +4,7 @@ use layout::{Content, PartitionTable};
 
 use crate::device::Dev;
 use crate::table::{self, Entry, Found, Seen};
-use crate::{btrfs, ext, member, other, swap, vfat, xfs};
+use crate::{btrfs, ext, luks, member, other, swap, vfat, xfs};
 
 /// How much of a partition must be zero to be called empty.
 const PARTITION_HEAD: u64 = 64 << 10;
@@ -119,7 +119,10 @@ fn md(dev: &Dev<'_>) -> sys::Result<Option<Content>> {
 /// Everything but partition tables.
 fn signature(dev: &Dev<'_>) -> sys::Result<Option<Content>> {
     let head = dev.read(0, 4096)?;
-    if let Some(content) = member::luks(&head).or_else(|| member::lvm(&head)) {
+    if let Some(content) = luks::read(dev)? {
+        return Ok(Some(content));
+    }
+    if let Some(content) = member::lvm(&head) {
         return Ok(Some(content));
     }
     if let Some(content) = md(dev)? {

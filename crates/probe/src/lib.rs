@@ -17,6 +17,7 @@ mod ext;
 mod fstab;
 mod gpt;
 mod identity;
+mod luks;
 mod machine;
 mod mbr;
 mod member;

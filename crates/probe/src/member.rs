@@ -1,8 +1,8 @@
-//! Signatures of what is part of something larger: LVM, software RAID, LUKS, ZFS, bcache. Identity only.
+//! Signatures of what is part of something larger: LVM, software RAID. Identity only.
 
-use layout::{Content, Luks};
+use layout::Content;
 
-use crate::bytes::{array, be16, has, le32, le64, text};
+use crate::bytes::{array, has, le32, le64, text};
 
 /// A label of LVM2 in one of the first four sectors (LVM2 `lib/format_text/layout.h`).
 pub(crate) fn lvm(head: &[u8]) -> Option<Content> {
@@ -62,13 +62,4 @@ pub(crate) fn md10_offset(size: u64) -> Option<u64> {
 /// Where version 0.90 keeps its superblock on a device of this size.
 pub(crate) fn md0_offset(size: u64) -> Option<u64> {
     (size & !0xFFFF).checked_sub(0x10000)
-}
-
-/// A LUKS header (cryptsetup `docs/on-disk-format-luks2.pdf`, and the LUKS1 specification).
-pub(crate) fn luks(head: &[u8]) -> Option<Content> {
-    if !has(head, 0, b"LUKS\xBA\xBE") {
-        return None;
-    }
-    let luks = Luks { uuid: text(head, 168, 40)?, version: u32::from(be16(head, 6)?), ..Luks::default() };
-    Some(Content::Luks(luks))
 }
