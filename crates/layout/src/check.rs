@@ -37,6 +37,7 @@ impl Layout {
             if matches!(device.kind, Kind::Disk(_)) && device.content == Content::BootCode {
                 say(format!("{path}: a whole disk cannot be boot code"));
             }
+            crate::btrfs::check(self, device, &mut say);
             if device.table().is_some() {
                 self.check_table(device, &mut say);
             } else if let Some(child) = self.partitions(&device.id).first() {

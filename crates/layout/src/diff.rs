@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Device, Layout};
+use crate::{Device, Layout, btrfs};
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,10 @@ pub fn diff(old: &Layout, new: &Layout) -> Vec<Change> {
     }
     for device in &old.devices {
         match new.device(&device.id) {
-            Some(now) => compare(&name(device), &value(device), &value(now), &mut changes),
+            Some(now) => {
+                let (old, new) = (btrfs::comparable(device), btrfs::comparable(now));
+                compare(&name(device), &value(&old), &value(&new), &mut changes);
+            }
             None => changes.push(Change { what: name(device), how: "is gone".to_owned() }),
         }
     }
