@@ -18,6 +18,7 @@ mod lvm;
 mod machine;
 mod md;
 mod rename;
+mod svg;
 mod tree;
 mod units;
 mod words;

@@ -71,8 +71,8 @@ pub enum Command {
     Savelayout,
     /// Compare the storage layout with the saved one: 0 same, 1 changed, 2 to 4 could not check
     Checklayout,
-    /// Print the storage layout as a tree, with --json as data
-    Layout,
+    /// Print the storage layout as a tree, with --json as data, or draw it with --svg
+    Layout(Layout),
     /// Work with configuration files
     Config {
         /// What to do with them.
@@ -87,6 +87,14 @@ pub enum Command {
         /// Terminal, such as ttyS0.
         tty: String,
     },
+}
+
+/// Options of `rear layout`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Layout {
+    /// Write the picture of it as one page of SVG to this file ('-': to the standard output), to print
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 /// Options of `rear recover`.

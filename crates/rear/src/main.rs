@@ -75,7 +75,7 @@ fn run(cli: Cli, ui: Ui) -> Result<()> {
         Command::Dump => workflow::dump::run(&context),
         Command::Savelayout => workflow::layout::save(&context),
         Command::Checklayout => workflow::layout::check(&context),
-        Command::Layout => workflow::layout::show(&context),
+        Command::Layout(options) => workflow::layout::show(&context, options),
         Command::Help | Command::RescueConsole { .. } | Command::Config { .. } => Ok(()),
     };
     // Whatever failed because of the stop flag is a stop, however the room worded it.

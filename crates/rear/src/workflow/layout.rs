@@ -5,19 +5,36 @@ use std::path::Path;
 use layout::{Layout, diff};
 use serde_json::json;
 
-use super::machine;
+use super::{machine, mkbackup};
+use crate::cli::Layout as Options;
 use crate::context::{Context, SAVED_LAYOUT, require_root};
 use crate::failure::{Code, Failure, Result};
 
-/// Prints the storage graph; reads only.
-pub fn show(context: &Context) -> Result<()> {
+/// Prints the storage graph, or draws it; changes nothing of the machine.
+pub fn show(context: &Context, options: &Options) -> Result<()> {
     require_root()?;
     let layout = probe::machine(&context.sys)?;
+    if let Some(file) = &options.svg {
+        return draw(context, &layout, file);
+    }
     if context.common.json {
         crate::ui::out(layout.to_json()?.trim_end());
     } else {
         context.ui.say(layout.tree().trim_end());
     }
+    Ok(())
+}
+
+/// Writes the picture. An existing file of that name is replaced when the new one is complete.
+fn draw(context: &Context, layout: &Layout, file: &Path) -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let svg = layout.svg(&format!("as found by rear {version} on {}", mkbackup::utc(sys::info::now())));
+    if file == Path::new("-") {
+        crate::ui::out(svg.trim_end());
+        return Ok(());
+    }
+    sys::fs::write_atomic(file, svg.as_bytes())?;
+    context.ui.say(format!("The picture of the storage is in {}.", file.display()));
     Ok(())
 }
 
