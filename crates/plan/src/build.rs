@@ -11,6 +11,8 @@ mod mounts;
 mod refuse;
 mod stacked;
 
+pub(crate) use mounts::needed;
+
 /// Why there is no plan. Nothing was written when this is returned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -45,6 +47,22 @@ pub fn plan(
     recovery_point: &str,
     target_root: &str,
 ) -> Result<Plan, PlanError> {
+    let mut maker = devices(saved, present, &fit)?;
+    maker.mounts(target_root)?;
+    Ok(Plan { format: FORMAT, recovery_point: recovery_point.to_owned(), fit, steps: maker.steps })
+}
+
+/// The storage part of [`plan`] alone: for disks that hold no root filesystem.
+///
+/// # Errors
+/// Names everything that cannot be recreated, not only the first.
+pub fn storage(saved: &Layout, present: &Layout, fit: Fit, recovery_point: &str) -> Result<Plan, PlanError> {
+    let steps = devices(saved, present, &fit)?.steps;
+    Ok(Plan { format: FORMAT, recovery_point: recovery_point.to_owned(), fit, steps })
+}
+
+/// The steps for all that is recreated, without its mounts.
+fn devices<'a>(saved: &'a Layout, present: &'a Layout, fit: &Fit) -> Result<Maker<'a>, PlanError> {
     let broken: Vec<String> = saved.check().into_iter().map(|violation| violation.to_string()).collect();
     if !broken.is_empty() {
         return Err(PlanError::Inconsistent(broken));
@@ -63,8 +81,7 @@ pub fn plan(
         maker.disk(disk, device);
     }
     maker.stacked()?;
-    maker.mounts(target_root)?;
-    Ok(Plan { format: FORMAT, recovery_point: recovery_point.to_owned(), fit, steps: maker.steps })
+    Ok(maker)
 }
 
 /// Whether a machine with this layout could be recovered: the plan against blank twins of its own disks.

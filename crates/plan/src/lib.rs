@@ -7,6 +7,7 @@
 //! mapping.
 
 mod action;
+mod assemble;
 mod blank;
 mod btrfs;
 mod build;
@@ -17,6 +18,7 @@ mod erase;
 mod error;
 mod ext;
 mod fit;
+mod locate;
 mod luks;
 mod lvm;
 mod md;
@@ -29,12 +31,13 @@ mod vfat;
 mod xfs;
 
 pub use action::{Action, Danger, SUBVOLUMES_AT, Step};
-pub use build::{PlanError, plan, recoverable};
+pub use assemble::{Attach, FoundMount, assemble, assemble_found, found_mounts};
+pub use build::{PlanError, plan, recoverable, storage};
 pub use command::Command;
 pub use describe::{content as describe_content, disk as describe_disk};
 pub use error::FitError;
 pub use fit::{Choices, Fit, Placement, fit, minimum_size};
-
+pub use locate::locate;
 pub use target::{Place, Target};
 
 use serde::{Deserialize, Serialize};

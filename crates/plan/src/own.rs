@@ -108,7 +108,7 @@ fn same_partition(a: &Device, b: &Device) -> bool {
 }
 
 /// The identifier of a content, where it has one.
-fn uuid(content: &Content) -> Option<&str> {
+pub(crate) fn uuid(content: &Content) -> Option<&str> {
     let uuid = match content {
         Content::Filesystem(fs) => &fs.uuid,
         Content::Swap(swap) => &swap.uuid,

@@ -52,7 +52,7 @@ impl Maker<'_> {
 
 /// The options that decide how files look or how they are named. Those that restrict (`ro`, `noexec`) would only
 /// stand in the way of the restore.
-fn needed(mount: &Mount) -> Vec<String> {
+pub(crate) fn needed(mount: &Mount) -> Vec<String> {
     // FAT has neither owners, modes nor one encoding: they are what the mount says.
     const VFAT: [&str; 15] = [
         "uid",
