@@ -2,6 +2,7 @@
 //! nothing but that both recover.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use drill::{Base, Drill, Phase, Recipe, Report};
@@ -57,6 +58,7 @@ pub(crate) fn run(shop: &Shop) -> Result<ExitCode> {
     other.recover.foreign = None;
     let theirs = Drill::new(&lab, &bash_base, &other, None)
         .named("bench-bash")
+        .backup_within(Duration::from_secs(2 * 3600))
         // Linux prints this when anything restarts it.
         .complete_when("reboot: Restarting system")
         .run_until(Phase::Install, Phase::Recover);

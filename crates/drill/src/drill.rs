@@ -73,6 +73,8 @@ pub struct Drill<'a> {
     source: PathBuf,
     /// What the medium says when it has recovered.
     complete: String,
+    /// How long `rear mkbackup` may take, with the machine's own start and end.
+    backup_limit: Duration,
 }
 
 impl<'a> Drill<'a> {
@@ -86,7 +88,15 @@ impl<'a> Drill<'a> {
             dir: lab.run_dir(&scenario.name),
             source: lab.run_dir(&scenario.source),
             complete: "(?m)^rear: recovery complete".to_owned(),
+            backup_limit: Duration::from_secs(1800),
         }
+    }
+
+    /// Waits this long for `rear mkbackup` (half an hour otherwise).
+    #[must_use]
+    pub fn backup_within(mut self, limit: Duration) -> Self {
+        self.backup_limit = limit;
+        self
     }
 
     /// For a program that says something else on the console when it has recovered.
