@@ -7,6 +7,8 @@
 //! * [`restore`] brings the files back below a directory,
 //! * [`compare`] reads what was restored and compares it with the manifest.
 //!
+//! [`measure`] says beforehand how much there is.
+//!
 //! The archive is a pax tar in zstd that `tar --zstd -xf` and `bsdtar` read ([`mod@format`] describes the parts
 //! that only this program uses). This room never looks at disks or configuration, and never decides what is
 //! worth a failure: it lists every single problem by name, and its caller decides.
@@ -24,6 +26,7 @@ pub mod format;
 mod frames;
 mod holes;
 mod manifest;
+mod measure;
 mod metadata;
 mod pax;
 mod pipeline;
@@ -41,6 +44,7 @@ pub use error::Error;
 pub use exclude::Exclude;
 pub use extra::extra;
 pub use manifest::{Reader as ManifestReader, Totals, totals};
+pub use measure::measure;
 pub use restore::{Restore, RestoreProblem, Restored, restore};
 pub use verify::verify;
 

@@ -94,6 +94,12 @@ impl Destinations {
         self.archive && self.backup_dir.is_none()
     }
 
+    /// What an earlier run left where this one's results go: never a part of the backup.
+    fn own(&self) -> impl Iterator<Item = PathBuf> {
+        let media = self.iso.iter().flat_map(|iso| [iso.clone(), medium::old_name(iso)]);
+        media.chain(self.backup_dir.clone())
+    }
+
     /// Directories in which work in progress is kept: on the filesystem of each result.
     fn work_dirs(&self) -> impl Iterator<Item = &Path> {
         self.iso.as_deref().into_iter().chain(self.backup_dir.as_deref()).filter_map(Path::parent)
@@ -178,7 +184,7 @@ fn check(
     if destinations.archive && machine.coverage.mounts.first().is_none_or(|mount| mount != "/") {
         refusals.add("the root filesystem is not captured; without it there is no machine to recover");
     }
-    let data = if destinations.archive { machine.data_bytes() } else { 0 };
+    let data = if destinations.archive { archive::data_bytes(context, machine, destinations)? } else { 0 };
     if let Some(dir) = &destinations.backup_dir {
         preflight::space(context, dir, data, 1, &mut refusals);
         archive::refuse_doomed(context, machine, dir, &mut refusals);
@@ -230,8 +236,7 @@ fn make(
         ])
     };
     let mut skip: Vec<PathBuf> = medium_staging.iter().map(|staging| staging.path().to_owned()).collect();
-    skip.extend(destinations.iso.iter().flat_map(|iso| [iso.clone(), medium::old_name(iso)]));
-    skip.extend(destinations.backup_dir.clone());
+    skip.extend(destinations.own());
 
     let mut backup = None;
     if let Some(dir) = &destinations.backup_dir {

@@ -90,16 +90,23 @@ pub fn medium(context: &Context, machine: &Machine, recipe: &Recipe<'_>, refusal
 /// Bytes that the rescue system and the boot files need at most.
 const RESCUE_BYTES: u64 = 400 << 20;
 
+/// The directory itself, or the nearest one above it that is there.
+fn existing(dir: &Path) -> &Path {
+    dir.ancestors().find(|dir| dir.exists()).unwrap_or(dir)
+}
+
+/// Whether a directory has room for two archives that hold this much, however badly it compresses.
+pub fn is_ample(context: &Context, dir: &Path, data: u64) -> bool {
+    let needed = data.saturating_mul(2).saturating_add(RESCUE_BYTES);
+    context.sys.usage(existing(dir)).is_ok_and(|usage| usage.available >= needed)
+}
+
 /// Whether `copies` times the archive, at its largest, fits into the directory. Files that compress badly are the
 /// rule on some machines, so the archive is taken as large as the data; but a machine whose disk is more than half
 /// full may still be backed up onto itself when the data compresses as system files do, so a shortage by that
 /// estimate alone is a warning, and only what cannot fit even at a quarter of the size is refused.
 pub fn space(context: &Context, dir: &Path, data: u64, copies: u64, refusals: &mut Refusals) {
-    let mut existing = dir;
-    while !existing.exists() {
-        let Some(parent) = existing.parent() else { break };
-        existing = parent;
-    }
+    let existing = existing(dir);
     let Some(usage) = refusals.take(context.sys.usage(existing)) else { return };
     let worst = data.saturating_mul(copies) + RESCUE_BYTES;
     let best = data.saturating_mul(copies) / 4 + RESCUE_BYTES / 4;

@@ -13,7 +13,8 @@ use crate::failure::{Failure, Result};
 use crate::point::{self, Archive, Part, Seal};
 use crate::workflow::beneath::{self, MountPoint};
 use crate::workflow::machine::Machine;
-use crate::workflow::preflight::Refusals;
+use crate::workflow::mkbackup::Destinations;
+use crate::workflow::preflight::{self, Refusals};
 
 /// Where the captured filesystems are shown without what is mounted over them (in our own mount namespace).
 const EXPOSED: &str = "/run/rear/source";
@@ -41,6 +42,37 @@ fn expose(mounts: &[PathBuf]) -> Result<(PathBuf, Mounts, Vec<MountPoint>)> {
     Ok((root.to_owned(), exposed, hidden))
 }
 
+/// Bytes that the archive will hold at most. What the filesystems have in use is known at once; where there may be too
+/// little room for that, a walk over all files tells what is left of it when the rules have left something out.
+pub fn data_bytes(context: &Context, machine: &Machine, destinations: &Destinations) -> Result<u64> {
+    let used = machine.data_bytes();
+    if destinations.work_dirs().all(|dir| preflight::is_ample(context, dir, used)) {
+        return Ok(used);
+    }
+    let source = Source {
+        root: PathBuf::from("/"),
+        mounts: machine.coverage.mounts.iter().map(PathBuf::from).collect(),
+        exclude: exclude(context)?,
+        skip_paths: with_real_paths(&destinations.own().collect::<Vec<_>>()),
+    };
+    Ok(backup::measure(&source, &context.archive_options())?.min(used))
+}
+
+/// What the configuration leaves out.
+fn exclude(context: &Context) -> Result<Exclude> {
+    Exclude::new(&context.settings().backup_prog_exclude)
+        .map_err(|error| Failure::from(error).during("BACKUP_PROG_EXCLUDE"))
+}
+
+/// The walk follows no links, so what is left out is named by its real path too.
+fn with_real_paths(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let real = paths.iter().filter_map(|path| {
+        let parent = path.parent()?.canonicalize().ok()?;
+        Some(parent.join(path.file_name()?))
+    });
+    paths.iter().cloned().chain(real).collect()
+}
+
 /// Archives every covered filesystem into `dir`. Files that cannot be read fail the run; files that changed or
 /// vanished meanwhile are named.
 pub fn create(
@@ -51,16 +83,9 @@ pub fn create(
     parts: &mut Vec<Part>,
     problems: &mut Vec<Problem>,
 ) -> Result<Archive> {
-    let settings = context.settings();
-    let exclude = Exclude::new(&settings.backup_prog_exclude)
-        .map_err(|error| Failure::from(error).during("BACKUP_PROG_EXCLUDE"))?;
+    let exclude = exclude(context)?;
     let mounts: Vec<PathBuf> = machine.coverage.mounts.iter().map(PathBuf::from).collect();
-    // The walk follows no links, so what is left out is named by its real path too.
-    let real = skip.iter().filter_map(|path| {
-        let parent = path.parent()?.canonicalize().ok()?;
-        Some(parent.join(path.file_name()?))
-    });
-    let skip_paths = skip.iter().cloned().chain(real).collect();
+    let skip_paths = with_real_paths(skip);
     let (root, exposed, hidden) = expose(&mounts)?;
     let source = Source { root, mounts, exclude, skip_paths };
     let total = machine.data_bytes();
