@@ -120,6 +120,9 @@ pub enum Action {
         uuid: String,
         /// Name below `/dev/mapper`.
         name: String,
+        /// Persistent flags to write into its header, because it was made anew.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        flags: Vec<String>,
     },
     /// Makes a filesystem.
     MakeFilesystem {
@@ -274,7 +277,7 @@ impl Action {
             Self::RestorePoolMetadata { xml, .. } => lvm::pool_metadata(xml, device),
             // With a key, which is not part of a plan: see `luks`.
             Self::MakeLuks { luks, .. } => luks::commands(luks, device),
-            Self::OpenLuks { container, name, .. } => luks::open(&nodes(container), name),
+            Self::OpenLuks { container, name, flags, .. } => luks::open(&nodes(container), name, flags),
             Self::MakeSubvolumes { btrfs, .. } => btrfs::subvolumes(btrfs, SUBVOLUMES_AT),
             Self::MakeFilesystem { filesystem, others, .. } => match &filesystem.kind {
                 FsKind::Ext(kind) => ext::commands(filesystem, kind, device),
@@ -327,9 +330,7 @@ impl Action {
             }
             Self::DeactivateGroup { group, .. } => format!("deactivate the volume group {group}"),
             Self::RestorePoolMetadata { pool, .. } => format!("write the metadata of the thin pool {pool}"),
-            Self::MakeLuks { luks, .. } => {
-                format!("make the LUKS{} container {} on {shown}", luks.version, luks.uuid)
-            }
+            Self::MakeLuks { luks, .. } => luks::describe(luks, shown),
             Self::OpenLuks { container, name, .. } => {
                 format!("open the LUKS container on {} as {name}", container.shown)
             }

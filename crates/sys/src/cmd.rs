@@ -74,6 +74,13 @@ impl Cmd {
         self
     }
 
+    /// Feeds standard input with exactly these bytes.
+    #[must_use]
+    pub fn secret(mut self, secret: &Secret) -> Self {
+        self.stdin = Some(secret.clone());
+        self
+    }
+
     /// Accepts these exit codes as well as 0.
     #[must_use]
     pub fn accept(mut self, codes: &[i32]) -> Self {

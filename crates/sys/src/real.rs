@@ -135,7 +135,7 @@ impl Sys for Real {
         let stderr = Drain::start(child.stderr.take());
         if let (Some(text), Some(mut pipe)) = (&cmd.stdin, child.stdin.take()) {
             // A program that does not read its input breaks the pipe: its exit status tells why.
-            let _ = pipe.write_all(text.expose().as_bytes());
+            let _ = pipe.write_all(text.expose_bytes());
         }
         let status = self.wait(&mut child, cmd)?;
         let (stdout, stderr) = (stdout.finish(), stderr.finish());

@@ -12,7 +12,8 @@ impl Maker<'_> {
         let disks = self.saved.disks().filter(|disk| disk.content != Content::Empty);
         for device in disks.flat_map(|disk| self.saved.subtree(&disk.id)) {
             let kind = match &device.kind {
-                Kind::Disk(_) | Kind::Partition(_) | Kind::LuksMapping(_) => None,
+                Kind::Disk(_) | Kind::Partition(_) => None,
+                Kind::LuksMapping(mapping) => luks::refuse_mapping(self.saved, device, mapping),
                 Kind::MdArray(array) => md::refuse(self.saved, array),
                 Kind::LogicalVolume(volume) => match self.saved.group(&volume.group) {
                     Some(group) => lvm::refuse(self.saved, group),

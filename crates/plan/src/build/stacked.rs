@@ -4,7 +4,7 @@
 use layout::{Btrfs, Content, Device, FsKind, Kind, LogicalVolume, MdArray, NodeId, VolumeGroup};
 
 use super::{Maker, PlanError, was};
-use crate::{Action, Place, Target, lvm};
+use crate::{Action, Place, Target, luks, lvm};
 
 impl<'a> Maker<'a> {
     /// Everything that is made of other devices, each as soon as all that it is made of is there.
@@ -88,14 +88,15 @@ impl<'a> Maker<'a> {
 
     fn mapping(&mut self, device: &'a Device, mapping: &layout::LuksMapping) {
         let Some(container) = self.targets.get(&mapping.parent).cloned() else { return };
-        let uuid = match self.saved.device(&mapping.parent).map(|parent| &parent.content) {
-            Some(Content::Luks(luks)) => luks.uuid.clone(),
-            _ => String::new(),
+        let (uuid, flags) = match self.saved.device(&mapping.parent).map(|parent| &parent.content) {
+            Some(Content::Luks(luks)) => (luks.uuid.clone(), luks::flags(luks)),
+            _ => Default::default(),
         };
         let shown = format!("/dev/mapper/{}", mapping.name);
         let place = Place::Mapped(mapping.name.clone());
         let target = Target::above(&device.id, place, shown, &[&container]);
-        let action = Action::OpenLuks { target: target.clone(), container, uuid, name: mapping.name.clone() };
+        let name = mapping.name.clone();
+        let action = Action::OpenLuks { target: target.clone(), container, uuid, name, flags };
         self.push(action, format!("what lies in it was {}", device.path));
         self.device(device, target, device.size);
     }
