@@ -38,6 +38,7 @@ pub use describe::{content as describe_content, disk as describe_disk};
 pub use error::FitError;
 pub use fit::{Choices, Fit, Placement, fit, minimum_size};
 pub use locate::locate;
+pub use luks::header_file as luks_header_file;
 pub use target::{Place, Target};
 
 use serde::{Deserialize, Serialize};
