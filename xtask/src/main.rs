@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod shop;
+mod storage;
 mod test;
 mod vm;
 
@@ -55,6 +56,20 @@ enum Command {
         #[arg(long)]
         rear: Option<std::path::PathBuf>,
     },
+    /// Makes storage layouts by hand in a guest, has them recreated, and compares
+    Storage {
+        /// Their names; NAME* takes all that begin so; none takes those for every change
+        names: Vec<String>,
+        /// Runs all of them
+        #[arg(long)]
+        all: bool,
+        /// Lists them
+        #[arg(long)]
+        list: bool,
+        /// Another program than the example `recreate` of crates/apply that is built now
+        #[arg(long)]
+        recreate: Option<std::path::PathBuf>,
+    },
     /// Measures scenario A beside the Bash program (Debian's package `rear`)
     Bench,
     /// Builds the static release binary
@@ -80,6 +95,8 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Vm { scenario, keep, from, rear, .. } => {
             vm::run(&shop, &scenario.unwrap_or_default(), keep, from, rear)
         }
+        Command::Storage { list: true, .. } => storage::list(&shop),
+        Command::Storage { names, all, recreate, .. } => storage::run(&shop, &names, all, recreate),
         Command::Bench => bench::run(&shop),
         Command::Build => shop.build().map(|binary| {
             println!("{}", binary.display());

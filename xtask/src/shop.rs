@@ -126,6 +126,20 @@ impl Shop {
         Ok(self.root.join("target").join(TARGET).join("release/rear"))
     }
 
+    /// Builds the static program of the storage drill and gives its path.
+    pub(crate) fn build_recreate(&self) -> Result<PathBuf> {
+        self.provide(false)?;
+        self.target()?;
+        self.cargo(&["build", "--quiet", "--target", TARGET, "-p", "apply", "--example", "recreate"])?;
+        Ok(self.root.join("target").join(TARGET).join("debug/examples/recreate"))
+    }
+
+    /// The place of the storage drill: it changes nothing that others use, so it needs no lock.
+    pub(crate) fn storage_lab(&self) -> Lab {
+        let started = self.started;
+        Lab::new(self.root.join("target/drill"), self.cancel.clone(), move |line| say(started, line))
+    }
+
     /// Adds the target to the toolchain where it is missing.
     fn target(&self) -> Result<()> {
         let sysroot = Command::new("rustc").args(["--print", "sysroot"]).current_dir(&self.root).output()?;

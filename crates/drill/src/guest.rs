@@ -108,6 +108,13 @@ impl Base {
         Ok(Self { key, dir })
     }
 
+    /// The base machine, where the cache has it already.
+    pub fn cached(lab: &Lab, recipe: &Recipe) -> Option<Self> {
+        let key = recipe.base_key();
+        let dir = lab.cache().join(format!("base-{key}"));
+        dir.exists().then_some(Self { key, dir })
+    }
+
     /// The image of its root filesystem (raw ext4, no partition table).
     pub(crate) fn image(&self) -> PathBuf {
         self.dir.join("root.img")

@@ -24,6 +24,7 @@ mod machine;
 mod qmp;
 mod report;
 mod scenario;
+mod storage;
 mod verdict;
 
 pub use drill::{Drill, Phase};
@@ -33,3 +34,4 @@ pub use host::{install_packages, missing, missing_packages};
 pub use lab::Lab;
 pub use report::{Figures, Outcome, Report};
 pub use scenario::{Catalogue, Firmware, Medium, Scenario};
+pub use storage::{LayoutReport, StorageDrill, layouts as storage_layouts, recipe as storage_recipe};

@@ -111,7 +111,16 @@ impl Machine {
         self.dir.join(format!("{}.serial", self.name))
     }
 
-    fn add(&mut self, option: &str, value: impl Into<String>) {
+    /// Attaches an image under this name, for a device that is added by hand; `options` begin with a comma.
+    pub(crate) fn drive(&mut self, id: &str, file: &Path, options: &str) {
+        let file = option(file);
+        self.add(
+            "-drive",
+            format!("if=none,id={id},file={file},format=raw,cache=unsafe,discard=unmap{options}"),
+        );
+    }
+
+    pub(crate) fn add(&mut self, option: &str, value: impl Into<String>) {
         self.args.push(option.to_owned());
         self.args.push(value.into());
     }

@@ -1,0 +1,7 @@
+# A mirror of the old kind, with its log on a third disk.
+create() {
+    one_part lvm "$d1" "$d2" "$d3"
+    group vg "$(part "$d1" 1)" "$(part "$d2" 1)" "$(part "$d3" 1)"
+    volume --type mirror -m 1 --nosync -L 64M -n old vg
+    mkfs.ext4 -q /dev/vg/old
+}

@@ -1,0 +1,135 @@
+//! `cargo xtask storage`: layouts made by hand in a guest, saved, wiped, recreated and compared.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use drill::{Base, Lab, LayoutReport, StorageDrill};
+
+use crate::shop::Shop;
+
+/// The layouts that are tried for every change: each technology at least twice.
+const EVERY_CHANGE: &[&str] = &["gpt-ext4-gaps", "mbr-logical", "md-raid1", "lvm-linear"];
+
+/// Prints every layout with its first line.
+pub(crate) fn list(shop: &Shop) -> Result<ExitCode> {
+    for (name, title) in drill::storage_layouts(&folder(shop))? {
+        let when = if EVERY_CHANGE.contains(&name.as_str()) { "" } else { " [only with --all]" };
+        println!("{name:<24} {title}{when}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs layouts by name (or the beginning of names, with a `*`), and prints what came of each.
+pub(crate) fn run(shop: &Shop, names: &[String], all: bool, program: Option<PathBuf>) -> Result<ExitCode> {
+    let names = chosen(shop, names, all)?;
+    shop.provide(true)?;
+    let program = match program {
+        Some(file) => file,
+        None => shop.build_recreate()?,
+    };
+    let lab = shop.storage_lab();
+    let base = base(shop)?;
+    let dir = run_dir(&lab);
+    let reports = drill(&lab, &base, shop, &program, &dir, &names)?;
+    print(&reports);
+    shop.say(&format!("logs are in {}/boot*/out/NAME/", dir.display()));
+    let failed = reports.iter().filter(|report| report.failure.is_some()).count();
+    println!("{} passed, {failed} failed", reports.len() - failed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs these layouts in guests and removes their disks.
+pub(crate) fn drill(
+    lab: &Lab,
+    base: &Base,
+    shop: &Shop,
+    program: &Path,
+    dir: &Path,
+    names: &[String],
+) -> Result<Vec<LayoutReport>> {
+    let drill =
+        StorageDrill { lab, base, layouts: folder(shop), program: program.to_owned(), dir: dir.to_owned() };
+    let reports = drill.run(names);
+    drill.sweep();
+    Ok(reports?)
+}
+
+/// The base machine; only its making needs the place where VMs are made for itself.
+fn base(shop: &Shop) -> Result<Base> {
+    let recipe = drill::storage_recipe();
+    let lab = shop.storage_lab();
+    if let Some(base) = Base::cached(&lab, &recipe) {
+        return Ok(base);
+    }
+    let (lab, _lock) = shop.lab().context("the guest of the storage drill has to be made first")?;
+    Ok(Base::prepare(&lab, &recipe)?)
+}
+
+/// A folder of this process: several may run at the same time. Those of processes that are gone are removed.
+fn run_dir(lab: &Lab) -> PathBuf {
+    let dir = lab.run_dir(&format!("storage-{}", std::process::id()));
+    let runs = dir.parent().map(Path::to_owned).unwrap_or_default();
+    for entry in std::fs::read_dir(runs).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(process) = name.strip_prefix("storage-").and_then(|name| name.parse::<u32>().ok())
+            && !Path::new("/proc").join(process.to_string()).exists()
+            && old(&entry.path())
+        {
+            // What cannot be removed only takes space.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    dir
+}
+
+/// Whether a folder is older than a day: until then its logs are kept.
+fn old(dir: &Path) -> bool {
+    let age = std::fs::metadata(dir).and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
+    age.is_some_and(|age| age.as_secs() > 24 * 3600)
+}
+
+fn folder(shop: &Shop) -> PathBuf {
+    shop.root.join("tests/storage")
+}
+
+/// The names that are meant: all, those for every change when none is given, or those that match.
+fn chosen(shop: &Shop, names: &[String], all: bool) -> Result<Vec<String>> {
+    let known: Vec<String> =
+        drill::storage_layouts(&folder(shop))?.into_iter().map(|(name, _)| name).collect();
+    if all {
+        return Ok(known);
+    }
+    if names.is_empty() {
+        return Ok(EVERY_CHANGE.iter().map(|name| (*name).to_owned()).collect());
+    }
+    let mut chosen: Vec<String> = Vec::new();
+    for wanted in names {
+        let fits = |name: &&String| match wanted.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => *name == wanted,
+        };
+        let before = chosen.len();
+        for name in known.iter().filter(fits) {
+            if !chosen.contains(name) {
+                chosen.push(name.clone());
+            }
+        }
+        if chosen.len() == before && !chosen.contains(wanted) {
+            bail!("there is no layout '{wanted}'; cargo xtask storage --list names them");
+        }
+    }
+    Ok(chosen)
+}
+
+/// Prints one line a layout.
+pub(crate) fn print(reports: &[LayoutReport]) {
+    println!();
+    for report in reports {
+        let seconds = report.seconds.map(|seconds| format!("{seconds} s")).unwrap_or_default();
+        match &report.failure {
+            None => println!("{:<24} ok      {seconds:>6}", report.name),
+            Some(why) => println!("{:<24} FAILED  {seconds:>6}  {why}", report.name),
+        }
+    }
+}
