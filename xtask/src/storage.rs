@@ -30,29 +30,50 @@ pub(crate) fn run(shop: &Shop, names: &[String], all: bool, program: Option<Path
     };
     let lab = shop.storage_lab();
     let base = base(shop)?;
-    let dir = run_dir(&lab);
-    let reports = drill(&lab, &base, shop, &program, &dir, &names)?;
+    let job = Job { base, names, layouts: folder(shop), program, dir: run_dir(&lab) };
+    let logs = job.dir.clone();
+    let reports = job.run(&lab);
+    shop.cancel.check()?;
+    println!();
     print(&reports);
-    shop.say(&format!("logs are in {}/boot*/out/NAME/", dir.display()));
+    shop.say(&format!("logs are in {}/boot*/out/NAME/", logs.display()));
     let failed = reports.iter().filter(|report| report.failure.is_some()).count();
     println!("{} passed, {failed} failed", reports.len() - failed);
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs these layouts in guests and removes their disks.
-pub(crate) fn drill(
-    lab: &Lab,
-    base: &Base,
-    shop: &Shop,
-    program: &Path,
-    dir: &Path,
-    names: &[String],
-) -> Result<Vec<LayoutReport>> {
-    let drill =
-        StorageDrill { lab, base, layouts: folder(shop), program: program.to_owned(), dir: dir.to_owned() };
-    let reports = drill.run(names);
-    drill.sweep();
-    Ok(reports?)
+/// Layouts that are ready to be run.
+pub(crate) struct Job {
+    base: Base,
+    names: Vec<String>,
+    layouts: PathBuf,
+    program: PathBuf,
+    dir: PathBuf,
+}
+
+impl Job {
+    /// Those for every change, or all of them, for a caller that has the place where VMs are made for itself.
+    pub(crate) fn prepare(shop: &Shop, lab: &Lab, all: bool) -> Result<Self> {
+        let names = chosen(shop, &[], all)?;
+        let program = shop.build_recreate()?;
+        let base = Base::prepare(lab, &drill::storage_recipe())?;
+        Ok(Self { base, names, layouts: folder(shop), program, dir: run_dir(lab) })
+    }
+
+    /// Runs them in guests, and removes the disks. Without a guest, each of them has failed.
+    pub(crate) fn run(self, lab: &Lab) -> Vec<LayoutReport> {
+        let Self { base, names, layouts, program, dir } = self;
+        let drill = StorageDrill { lab, base: &base, layouts, program, dir };
+        let reports = drill.run(&names);
+        drill.sweep();
+        reports.unwrap_or_else(|error| {
+            let failure = Some(error.to_string());
+            names
+                .into_iter()
+                .map(|name| LayoutReport { name, failure: failure.clone(), seconds: None })
+                .collect()
+        })
+    }
 }
 
 /// The base machine; only its making needs the place where VMs are made for itself.
@@ -124,7 +145,6 @@ fn chosen(shop: &Shop, names: &[String], all: bool) -> Result<Vec<String>> {
 
 /// Prints one line a layout.
 pub(crate) fn print(reports: &[LayoutReport]) {
-    println!();
     for report in reports {
         let seconds = report.seconds.map(|seconds| format!("{seconds} s")).unwrap_or_default();
         match &report.failure {

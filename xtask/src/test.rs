@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
-use drill::{Base, Drill, Lab, Outcome, Phase, Recipe, Report, Scenario};
+use drill::{Base, Drill, Lab, LayoutReport, Outcome, Phase, Recipe, Report, Scenario};
 
 use crate::shop::Shop;
+use crate::storage;
 
 /// VMs with two processors each, on the two cores of the smallest machine that this has to run on.
 const LANES: usize = 2;
@@ -44,12 +45,15 @@ pub(crate) fn run(shop: &Shop, no_vm: bool, all: bool) -> Result<ExitCode> {
         (guests, rear)
     });
     let mut reports = Vec::new();
+    let mut layouts = Vec::new();
     if let (Some(lab), Some(guests), Some(rear)) = (lab, guests, rear) {
         let guests = guests.and_then(|guests| guests);
         rows.push(row(shop, "guests", &guests));
         rows.push(row(shop, "release build", &rear));
         if let (Ok(guests), Ok(rear)) = (guests, rear) {
-            reports = lanes(lab, &rear, guests);
+            let storage = storage::Job::prepare(shop, lab, all);
+            rows.push(row(shop, "storage guest", &storage));
+            (reports, layouts) = lanes(lab, &rear, guests, storage.ok());
         }
     }
     shop.cancel.check()?;
@@ -62,6 +66,7 @@ pub(crate) fn run(shop: &Shop, no_vm: bool, all: bool) -> Result<ExitCode> {
     for report in &reports {
         println!("{}", report.line());
     }
+    storage::print(&layouts);
     for report in &reports {
         if let Outcome::Failed(phase, reason) = &report.outcome {
             println!("\n{} failed in phase {phase}: {reason}", report.scenario);
@@ -73,8 +78,9 @@ pub(crate) fn run(shop: &Shop, no_vm: bool, all: bool) -> Result<ExitCode> {
         println!("{}: {}", report.scenario, figures.join(", "));
     }
     let failed = rows.iter().filter(|(_, passed)| !passed).count()
-        + reports.iter().filter(|one| !one.passed()).count();
-    println!("{} passed, {failed} failed", rows.len() + reports.len() - failed);
+        + reports.iter().filter(|one| !one.passed()).count()
+        + layouts.iter().filter(|one| one.failure.is_some()).count();
+    println!("{} passed, {failed} failed", rows.len() + reports.len() + layouts.len() - failed);
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -101,8 +107,13 @@ fn guests(lab: &Lab, scenarios: Vec<Scenario>) -> Result<Vec<Guest>> {
     Ok(guests)
 }
 
-/// Runs the scenarios in parallel lanes, those with one medium behind each other.
-fn lanes(lab: &Lab, rear: &Path, guests: Vec<Guest>) -> Vec<Report> {
+/// Runs the scenarios in parallel lanes, those with one medium behind each other, and the storage layouts in one guest.
+fn lanes(
+    lab: &Lab,
+    rear: &Path,
+    guests: Vec<Guest>,
+    storage: Option<storage::Job>,
+) -> (Vec<Report>, Vec<LayoutReport>) {
     let mut groups: Vec<Vec<Guest>> = Vec::new();
     // The one that makes the medium goes first.
     let (makers, users): (Vec<_>, Vec<_>) = guests.into_iter().partition(|(one, _)| one.source == one.name);
@@ -115,11 +126,19 @@ fn lanes(lab: &Lab, rear: &Path, guests: Vec<Guest>) -> Vec<Report> {
     // The longest lane starts first.
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
     let queue = Mutex::new(VecDeque::from(groups));
+    let storage = Mutex::new(storage);
     let reports = Mutex::new(Vec::new());
+    let layouts = Mutex::new(Vec::new());
     let next = || queue.lock().ok().and_then(|mut queue| queue.pop_front());
     std::thread::scope(|scope| {
         for _ in 0..LANES {
             scope.spawn(|| {
+                let job = storage.lock().ok().and_then(|mut storage| storage.take());
+                if let Some(job) = job
+                    && let Ok(mut layouts) = layouts.lock()
+                {
+                    *layouts = job.run(lab);
+                }
                 while let Some(group) = next() {
                     for (scenario, base) in &group {
                         let drill = Drill::new(lab, base, scenario, Some(rear));
@@ -135,5 +154,5 @@ fn lanes(lab: &Lab, rear: &Path, guests: Vec<Guest>) -> Vec<Report> {
             });
         }
     });
-    reports.into_inner().unwrap_or_default()
+    (reports.into_inner().unwrap_or_default(), layouts.into_inner().unwrap_or_default())
 }

@@ -101,8 +101,6 @@ parts() {
     done
 }
 
-sys_of() { readlink -f "/sys/class/block/$(basename "$(readlink -f "$1")")"; }
-
 # Whether a disk was written to since it was wiped. Fewer programs for the others: each costs its time here.
 is_touched() {
     read -r _ _ _ _ _ _ written _ < "/sys/block/${1##*/}/stat"
@@ -119,7 +117,7 @@ raw() {
     # Kernel numbers and names to labels, longest first.
     while read -r label node; do
         real=$(readlink -f "$node")
-        number=$(lsblk -dno MAJ:MIN "$real" | tr -d ' ')
+        read -r number < "/sys/class/block/${real##*/}/dev"
         echo "s,\\b$number\\b,<$label>,g"
         case $real in /dev/dm-* | /dev/md*) echo "s,$real\\b,<$label>,g" ;; esac
     done < /run/nodes | sort -r > /run/labels.sed
@@ -135,9 +133,13 @@ raw() {
 
 of_node() {
     label=$1 node=$2 to=$3
-    cat "$(sys_of "$node")/size" "$(sys_of "$node")/ro" > "$to/$label-size"
+    name=$(readlink -f "$node")
+    read -r size < "/sys/class/block/${name##*/}/size"
+    read -r ro < "/sys/class/block/${name##*/}/ro"
+    echo "size $size ro $ro" > "$to/$label-size"
     # The names of a btrfs device and of an array's member cannot be given again.
-    blkid -p -o export "$node" 2>/dev/null | grep -Ev '^(DEVNAME|PART_ENTRY_DISK|UUID_SUB)=' > "$to/$label-blkid"
+    blkid -p -o export "$node" > /run/blkid 2>/dev/null
+    grep -Ev '^(DEVNAME|PART_ENTRY_DISK|UUID_SUB)=' /run/blkid > "$to/$label-blkid"
     case $label in
     dm-*) ;;
     *-p*) ;;
@@ -147,7 +149,7 @@ of_node() {
     md-*-p*) ;;
     md-*) of_array "$label" "$node" "$to" ;;
     esac
-    case $(type_of "$node") in
+    case $(sed -n 's/^TYPE=//p' /run/blkid) in
     ext*)
         dumpe2fs -h "$node" 2>/dev/null | grep -Ev '^(Filesystem created|Last (mount|write|checked|mounted)|Mount count|Lifetime|Checksum|Journal (sequence|start|checksum)|Free |Overhead|Directory Hash)' \
             > "$to/$label-dumpe2fs"

@@ -18,7 +18,8 @@ disks_as_variables
 . "$share/layouts/$name.sh"
 
 stage() {
-    echo "== $*"
+    read -r up _ < /proc/uptime
+    echo "== $* ($up)"
     echo "$*" > "$dir/stage"
 }
 
