@@ -110,6 +110,10 @@ pub struct Settings {
     pub autoexclude_path: Vec<String>,
     pub coverage_waive: Vec<String>,
     pub disks_to_be_wiped: Vec<String>,
+    /// age recipients, ssh public keys, or absolute paths of files with such.
+    pub luks_header_recipients: Vec<String>,
+    #[serde(skip)]
+    pub luks_header_passphrase: Option<Secret>,
 
     pub progs: Vec<String>,
     pub required_progs: Vec<String>,
@@ -185,6 +189,8 @@ impl Settings {
             autoexclude_path: mount_points(r, "AUTOEXCLUDE_PATH"),
             coverage_waive: r.words_of_list("COVERAGE_WAIVE"),
             disks_to_be_wiped: r.words("DISKS_TO_BE_WIPED"),
+            luks_header_recipients: recipients(r),
+            luks_header_passphrase: r.secret("LUKS_HEADER_PASSPHRASE"),
             progs: r.words_of_list("PROGS"),
             required_progs: r.words_of_list("REQUIRED_PROGS"),
             copy_as_is: patterns(r, "COPY_AS_IS"),
@@ -323,6 +329,25 @@ fn mount_points(r: &mut Reader<'_>, name: &'static str) -> Vec<String> {
         points.push(if path.is_empty() { "/".to_owned() } else { path.to_owned() });
     }
     points
+}
+
+/// Recipients by their form; whether a key is a good one shows when something is encrypted to it.
+fn recipients(r: &mut Reader<'_>) -> Vec<String> {
+    let name = "LUKS_HEADER_RECIPIENTS";
+    let items: Vec<String> = r.words_of_list(name).iter().map(|item| item.trim().to_owned()).collect();
+    for item in &items {
+        if item.contains("AGE-SECRET-KEY-") || item.contains("PRIVATE KEY") {
+            let hint =
+                "Write the public one, 'age1…'; keep the secret one away from this machine.".to_owned();
+            r.error(name, format!("{name} holds a secret key: it would open what it should protect."), hint);
+        } else if !["age1", "ssh-ed25519 ", "ssh-rsa ", "/"].iter().any(|start| item.starts_with(start)) {
+            let message = format!("The element {} of {name} is no public key.", quote(item));
+            let hint = "Write an age recipient 'age1…', an ssh public key in quotes, or the absolute path of a file \
+                        with such; elements of the list are separated by blanks.";
+            r.error(name, message, hint.to_owned());
+        }
+    }
+    items
 }
 
 fn firmware_files(r: &mut Reader<'_>) -> Vec<String> {

@@ -323,3 +323,24 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn recipients_of_luks_headers_are_public_keys() {
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let text = format!(
+        "LUKS_HEADER_RECIPIENTS=( {key} 'ssh-ed25519 AAAA admin@site' /etc/rear/keys )\nLUKS_HEADER_PASSPHRASE=x\n"
+    );
+    let config = good(&text);
+    assert_eq!(
+        config.settings.luks_header_recipients,
+        [key, "ssh-ed25519 AAAA admin@site", "/etc/rear/keys"]
+    );
+    assert_eq!(
+        config.settings.luks_header_passphrase.map(|secret| secret.expose().to_owned()),
+        Some("x".into())
+    );
+    let errors = shown("LUKS_HEADER_RECIPIENTS=( AGE-SECRET-KEY-1ABC )\n");
+    assert!(errors.contains("holds a secret key"), "{errors}");
+    let errors = shown("LUKS_HEADER_RECIPIENTS=( ssh-ed25519 AAAA )\n");
+    assert!(errors.contains("is no public key") && errors.contains("in quotes"), "{errors}");
+}

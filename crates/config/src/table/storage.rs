@@ -42,8 +42,10 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("AUTOSHRINK_DISK_SIZE_LIMIT_PERCENTAGE", Kind::Number, "", "How much smaller a disk may be.")
         .ignored("A disk that is smaller than the layout needs is refused before anything is written."),
     Setting::new("AUTOINCREASE_DISK_SIZE_THRESHOLD_PERCENTAGE", Kind::Number, "", "From which size on partitions grow.").ignored(KEPT),
+    Setting::list("LUKS_HEADER_RECIPIENTS", &[], "Who can open the saved headers of LUKS containers: age recipients (`age1…`), ssh public keys (`ssh-ed25519 …`, `ssh-rsa …`) or absolute paths of files with one of these on each line. Each header, and the key file that crypttab names for it, is stored encrypted to all of them, so that recovery brings back every old passphrase and key; it asks for the private key. With neither this nor LUKS_HEADER_PASSPHRASE, containers are recreated with a new passphrase, which recovery asks for. New in this program."),
+    Setting::new("LUKS_HEADER_PASSPHRASE", Kind::Secret, "", "Passphrase that encrypts the saved headers of LUKS containers; recovery asks for it. It also stands in this file, and so in the backup of this file: LUKS_HEADER_RECIPIENTS needs no secret on this machine. With both, either opens the headers. New in this program."),
     Setting::text("LUKS_CRYPTSETUP_OPTIONS", "", "Options for creating LUKS volumes.")
-        .ignored("LUKS volumes cannot be recreated yet; `rear mkbackup` names them if they are needed."),
+        .ignored("LUKS volumes are recreated with the cipher, sizes and options that they had."),
     Setting::text("MKFS_XFS_OPTIONS", "", "Options for creating XFS instead of the saved ones.")
         .ignored("XFS is recreated with the geometry that it had."),
     Setting::switch("FORMAT_DASDS", "", "Format DASD disks of IBM Z.")
