@@ -6,6 +6,7 @@ use layout::{Bytes, Content, Device, Layout, NodeId};
 use sys::Sys;
 
 use crate::Result;
+use crate::btrfs::{self, views::Top};
 use crate::components;
 use crate::mounts::{self, MountEntry};
 use crate::rules::{Class, class, component, is_below, trim};
@@ -13,6 +14,8 @@ use crate::support::{plain, problem};
 
 /// The rule of what is left out because its owner named it.
 pub(crate) const WAIVED: &str = "waived by COVERAGE_WAIVE";
+/// The rule of what comes back empty.
+pub(crate) const NOT_SAVED: &str = "its files are not saved (EXCLUDE_BACKUP)";
 
 /// Rules of the configuration that leave something out. Only two of them are a permission to lose files on a disk
 /// that is made again: `exclude_backup` and `waive`.
@@ -78,6 +81,13 @@ pub struct Coverage {
     pub recreate: Vec<NodeId>,
     /// Mount points to archive, `/` first, parents first.
     pub mounts: Vec<String>,
+    /// Paths of the machine that the archive leaves out completely: subvolumes of a btrfs that another mount shows
+    /// as well, and snapshots.
+    pub skip: Vec<String>,
+    /// Each btrfs of which some part is shown by no captured mount, and where the archive has that part.
+    pub tops: Vec<Top>,
+    /// Subvolumes that do not come back: the btrfs and the path from its top.
+    pub dropped: Vec<(NodeId, String)>,
 }
 
 impl Coverage {
@@ -141,6 +151,7 @@ pub fn coverage(sys: &dyn Sys, layout: &Layout, rules: &Rules<'_>) -> Result<Cov
     work.disks()?;
     work.unknown_components(&mounted)?;
     let Work { mut result, pseudo, .. } = work;
+    btrfs::views::divide(layout, &mut result);
     result.mounts.sort_by(|a, b| mounts::by_depth(a).cmp(&mounts::by_depth(b)));
     if pseudo > 0 {
         result.rows.push(CoverageRow {
@@ -237,6 +248,11 @@ impl Work<'_> {
         }
         // Where the device is the same, the numbers stand in the row of its first mount already.
         let second = matches!(&decision, Decision::Excluded { rule } if rule.starts_with("second"));
+        let counted = |row: &CoverageRow| {
+            row.decision == Decision::Captured
+                && device.is_some_and(|one| row.device.as_ref() == Some(&one.id))
+        };
+        let second = second || (mount.fs_type == "btrfs" && self.result.rows.iter().any(counted));
         let usage = if second || hidden { None } else { Some(self.sys.usage(point.as_ref())?) };
         if left_out {
             self.left_out.push(self.result.rows.len());
@@ -269,18 +285,31 @@ impl Work<'_> {
             );
         }
         if let Some(device) = device
+            && mount.fs_type == "btrfs"
+            && self.is_second_view(mount, device)
+        {
+            return (excluded(format!("second view of the btrfs on {}", device.path)), false);
+        }
+        if let Some(device) = device
             && let Some(rule) = self.component_rule(device)
         {
             return (excluded(format!("EXCLUDE_COMPONENTS names {rule}")), true);
         }
         let named = |rules: &'_ [String]| rules.iter().any(|rule| trim(component(rule)) == point);
         if named(self.rules.exclude_backup) {
-            return (excluded("its files are not saved (EXCLUDE_BACKUP)"), false);
+            return (excluded(NOT_SAVED), false);
         }
         if named(self.rules.exclude_mountpoints) {
             return (excluded("EXCLUDE_MOUNTPOINTS"), true);
         }
-        if let Some(dir) = self.rules.autoexclude_path.iter().find(|dir| is_below(point, dir)) {
+        if let Some(device) = device
+            && mount.fs_type == "btrfs"
+            && (hidden || self.autoexcluded(point).is_some())
+            && self.has_other_view(mount, device)
+        {
+            return (excluded("second view: its files are read from the top of the btrfs"), false);
+        }
+        if let Some(dir) = self.autoexcluded(point) {
             return (excluded(format!("below {dir} (AUTOEXCLUDE_PATH)")), true);
         }
         let decision = match (hidden, device) {
@@ -302,6 +331,37 @@ impl Work<'_> {
         (self.waived(point, device, decision), false)
     }
 
+    fn autoexcluded(&self, point: &str) -> Option<&String> {
+        self.rules.autoexclude_path.iter().find(|dir| is_below(point, dir))
+    }
+
+    /// Whether what is mounted here of a btrfs is shown elsewhere: a subvolume that is mounted twice, or a directory
+    /// inside of one.
+    fn is_second_view(&self, mount: &MountEntry, device: &Device) -> bool {
+        let mut known = self.layout.mounts_of(&device.id).peekable();
+        known.peek().is_some()
+            && !known.any(|one| one.mount_point == mount.mount_point && one.root == mount.root)
+    }
+
+    /// Whether the btrfs has another mount, which is captured.
+    fn has_other_view(&self, mount: &MountEntry, device: &Device) -> bool {
+        self.layout.mounts_of(&device.id).any(|other| {
+            let named =
+                |rules: &[String]| rules.iter().any(|rule| trim(component(rule)) == other.mount_point);
+            other.mount_point != mount.mount_point
+                && self.autoexcluded(&other.mount_point).is_none()
+                && !named(self.rules.exclude_backup)
+                && !named(self.rules.exclude_mountpoints)
+        })
+    }
+
+    /// A device with the disks below it, for a btrfs those of all its devices.
+    fn disks_of(&self, device: &Device) -> Vec<&Device> {
+        let members = btrfs::of(&device.content).map(|(_, kind)| kind.members.as_slice()).unwrap_or_default();
+        let ids = std::iter::once(&device.id).chain(members.iter().map(|member| &member.device));
+        ids.flat_map(|id| self.layout.disks_below(id)).collect()
+    }
+
     /// Turns an unsupported thing into an excluded one where it is waived by mount point, path or id.
     fn waived(&self, what: &str, device: Option<&Device>, decision: Decision) -> Decision {
         let named = |rule: &&String| {
@@ -320,7 +380,7 @@ impl Work<'_> {
 
     /// The rule that leaves this device or a disk below it alone.
     fn component_rule(&self, device: &Device) -> Option<&String> {
-        let disks = self.layout.disks_below(&device.id);
+        let disks = self.disks_of(device);
         self.rules.exclude_components.iter().find(|rule| {
             components::names(self.sys, self.layout, rule, device)
                 || disks.iter().any(|disk| components::names_device(self.sys, self.layout, rule, disk))
@@ -392,9 +452,11 @@ impl Work<'_> {
         let layout = self.layout;
         for disk in layout.disks() {
             let tree = layout.subtree(&disk.id);
+            // What is captured or spared of a btrfs is so on all of its devices.
+            let ids: Vec<&NodeId> =
+                tree.iter().flat_map(|device| [&device.id, &btrfs::carrier(layout, device).id]).collect();
             let captured = |row: &CoverageRow| {
-                row.decision == Decision::Captured
-                    && row.device.as_ref().is_some_and(|id| tree.iter().any(|device| device.id == *id))
+                row.decision == Decision::Captured && row.device.as_ref().is_some_and(|id| ids.contains(&id))
             };
             let needed = self.result.rows.iter().any(captured);
             if let Some(rule) = self.component_rule(disk).cloned() {
@@ -409,7 +471,7 @@ impl Work<'_> {
             // A write-protected or removable disk is not made again only because it is plugged in.
             let fixed = disk.disk().is_some_and(|d| !d.removable && !d.read_only && d.transport != "virtual");
             let blank = matches!(disk.content, Content::Empty | Content::Unknown { .. });
-            let spared = tree.iter().any(|device| self.spared.contains(&device.id));
+            let spared = self.spared.iter().any(|id| ids.contains(&id));
             if !needed && (self.rules.autoexclude_disks || !fixed || blank || spared) {
                 let rule = "nothing of it is in the backup: left untouched";
                 self.row(&disk.path, Some(disk), "disk", excluded(rule));
@@ -425,7 +487,9 @@ impl Work<'_> {
 
     /// What lies unused on a disk that is made again: it would be lost.
     fn stored(&mut self, disk: &Device, device: &Device) {
-        let mine = |row: &CoverageRow| row.device.as_ref() == Some(&device.id);
+        let carrier = &btrfs::carrier(self.layout, device).id;
+        let mine =
+            |row: &CoverageRow| row.device.as_ref().is_some_and(|id| *id == device.id || id == carrier);
         if let Some(index) = self.left_out.iter().copied().find(|index| mine(&self.result.rows[*index])) {
             let CoverageRow { what, decision, .. } = self.result.rows[index].clone();
             let rule = if let Decision::Excluded { rule } = decision { rule } else { String::new() };

@@ -33,6 +33,7 @@ mod table;
 mod vfat;
 mod xfs;
 
+pub use btrfs::views::{Top, is_top};
 pub use coverage::{Coverage, CoverageRow, Decision, Rules, coverage};
 pub use error::{Error, Result};
 pub use fstab::fstab_problems;

@@ -14,7 +14,7 @@ use crate::device::Dev;
 use crate::mounts::{self, MountEntry, SwapEntry, device_path};
 use crate::rules::{Class, class};
 use crate::table::{self, Entry, Seen};
-use crate::{Error, Result, identity, stacked};
+use crate::{Error, Result, btrfs, identity, stacked};
 
 /// The storage of this machine as it is now.
 ///
@@ -34,6 +34,7 @@ pub fn machine(sys: &dyn Sys) -> Result<Layout> {
         probe.add(&block)?;
     }
     let mut layout = probe.layout;
+    btrfs::complete(sys, &mut layout, &mounted)?;
     add_mounts(sys, &mut layout, &mounted)?;
     mark_swaps(sys, &mut layout, &swaps)?;
     match layout.check().first() {
@@ -243,7 +244,9 @@ fn add_mounts(sys: &dyn Sys, layout: &mut Layout, mounted: &[MountEntry]) -> Res
         let Some(device) = mounts::node_of(sys, layout, entry)? else { continue };
         let btrfs = entry.fs_type == "btrfs";
         let again = |mount: &Mount| mount.device == device.id && (!btrfs || mount.root == entry.root);
-        if device.filesystem().is_none() || (!btrfs && entry.root != "/") || found.iter().any(again) {
+        // A bind mount of a directory inside is a view of what comes back anyway.
+        let whole = entry.root == "/" || (btrfs && btrfs::is_subvolume(device, &entry.root));
+        if device.filesystem().is_none() || !whole || found.iter().any(again) {
             continue;
         }
         found.push(Mount {

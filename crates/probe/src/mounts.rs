@@ -172,7 +172,9 @@ pub(crate) fn node_of<'a>(
     layout: &'a Layout,
     mount: &MountEntry,
 ) -> Result<Option<&'a Device>> {
-    Ok(device_of(sys, mount)?.and_then(|path| layout.device_by_path(&path)))
+    let device = device_of(sys, mount)?.and_then(|path| layout.device_by_path(&path));
+    // A btrfs may be mounted from any of its devices.
+    Ok(device.map(|device| crate::btrfs::carrier(layout, device)))
 }
 
 /// Options that a filesystem shows but that nobody set, or that hold for this boot only.

@@ -33,21 +33,25 @@ pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
         coverage.mounts.contains(&mount.mount_point) && kept.contains(&&mount.device)
     };
     reduced.mounts = layout.mounts.iter().filter(is_kept).cloned().collect();
+    crate::btrfs::views::reduce(layout, coverage, &mut reduced);
     reduced
 }
 
 /// Whether this program could not make the content again.
 fn is_lost(device: &Device) -> bool {
     match &device.content {
-        Content::Filesystem(filesystem) => {
-            matches!(filesystem.kind, FsKind::Other { .. } | FsKind::Btrfs(_))
+        Content::Filesystem(filesystem) => match &filesystem.kind {
+            FsKind::Btrfs(btrfs) => crate::btrfs::problem(btrfs).is_some(),
+            kind => matches!(kind, FsKind::Other { .. }),
+        },
+        Content::Unknown { .. } | Content::Luks(_) | Content::LvmMember { .. } | Content::MdMember { .. } => {
+            true
         }
-        Content::Unknown { .. }
-        | Content::Luks(_)
-        | Content::BtrfsMember { .. }
-        | Content::LvmMember { .. }
-        | Content::MdMember { .. } => true,
-        Content::Empty | Content::Table(_) | Content::Swap(_) | Content::BootCode => false,
+        Content::BtrfsMember { .. }
+        | Content::Empty
+        | Content::Table(_)
+        | Content::Swap(_)
+        | Content::BootCode => false,
     }
 }
 

@@ -65,7 +65,11 @@ fn walk(sys: &dyn Sys, name: &str, disks: &mut BTreeSet<String>, seen: &mut BTre
 /// Filesystems over several devices of which the kernel names at most one: every disk with a part of one counts.
 fn add_pools(layout: &Layout, mount: &MountEntry, disks: &mut BTreeSet<String>) {
     let member = |content: &Content| match mount.fs_type.as_str() {
-        "btrfs" => matches!(content, Content::Filesystem(fs) if matches!(fs.kind, FsKind::Btrfs(_))),
+        "btrfs" => match content {
+            Content::Filesystem(fs) => matches!(fs.kind, FsKind::Btrfs(_)),
+            Content::Unknown { what } => what.contains("btrfs"),
+            content => matches!(content, Content::BtrfsMember { .. }),
+        },
         "zfs" => matches!(content, Content::Unknown { what } if what.starts_with("ZFS")),
         "bcachefs" => matches!(content, Content::Filesystem(fs) if fs.fs_type() == "bcachefs"),
         _ => false,

@@ -51,7 +51,7 @@ pub(crate) fn problem(layout: &Layout, mount: &MountEntry, device: &Device) -> O
         FsKind::Xfs(xfs) if !xfs.log_internal => Some("its log lies on another device".to_owned()),
         FsKind::Xfs(xfs) if xfs.realtime => Some("it has a realtime section".to_owned()),
         FsKind::Xfs(_) | FsKind::Vfat(_) => part,
-        FsKind::Btrfs(_) => Some("btrfs cannot be made again so far".to_owned()),
+        FsKind::Btrfs(btrfs) => crate::btrfs::problem(btrfs),
         FsKind::Other { name } => Some(format!("{name} cannot be made again")),
     };
     why.map(|why| format!("{path} ({}): {why}", fs.fs_type()))
