@@ -78,7 +78,7 @@ impl Attach {
         }
     }
 
-    /// The command. That of a container reads the passphrase from standard input. `read_only`: an array is started
+    /// The command. That of a container reads the passphrase from standard input, to its last byte. `read_only`: an array is started
     /// so that not even its own bookkeeping is written, a container so that nothing can be written through it.
     pub fn command(&self, read_only: bool) -> Command {
         match self {
@@ -92,7 +92,7 @@ impl Attach {
             }
             Self::Group { uuid, .. } => group(uuid, "y"),
             Self::Container { name, device, .. } => {
-                let mut args = vec!["open", "--type", "luks"];
+                let mut args = vec!["open", "--batch-mode", "--type", "luks", "--key-file=-"];
                 args.extend(read_only.then_some("--readonly"));
                 args.extend([device.as_str(), name.as_str()]);
                 Command::new("cryptsetup", args)

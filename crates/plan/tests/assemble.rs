@@ -163,7 +163,10 @@ fn each_thing_is_attached_when_all_its_parts_are_there() {
     present.devices.push(volume("root", &[&format!("md:{MD}")], xfs("ROOT")));
     present.devices.push(volume("safe", &["disk:serial:C"], luks()));
     let third = assemble(&saved, &present, &wanted, &[]);
-    assert_eq!(lines(&third), ["cryptsetup open --type luks /dev/mapper/vg-safe data_crypt"]);
+    assert_eq!(
+        lines(&third),
+        ["cryptsetup open --batch-mode --type luks --key-file=- /dev/mapper/vg-safe data_crypt"]
+    );
     // The wrong passphrase: it is not asked for again, and nothing else is left.
     assert_eq!(assemble(&saved, &present, &wanted, &third), []);
     let mounts = found_mounts(&saved, &present);
@@ -291,6 +294,9 @@ fn without_a_saved_layout_all_is_attached() {
     assert_eq!(lines(&assemble_found(&present, &groups)), ["vgchange --activate y --monitor n"]);
     present.devices.push(volume("safe", &["disk:serial:C", &format!("md:{MD}")], luks()));
     let last = assemble_found(&present, &groups);
-    assert_eq!(lines(&last), ["cryptsetup open --type luks /dev/mapper/vg-safe luks-LUKS"]);
+    assert_eq!(
+        lines(&last),
+        ["cryptsetup open --batch-mode --type luks --key-file=- /dev/mapper/vg-safe luks-LUKS"]
+    );
     assert_eq!(assemble_found(&present, &last), []);
 }

@@ -38,6 +38,6 @@ pub use coverage::{Coverage, CoverageRow, Decision, Rules, coverage};
 pub use error::{Error, Result};
 pub use fstab::fstab_problems;
 pub use machine::machine;
-pub use mounts::{MountEntry, mountinfo};
+pub use mounts::{FstabEntry, MountEntry, mountinfo, parse_fstab};
 pub use reduce::reduce;
 pub use sources::sources;

@@ -97,11 +97,15 @@ pub(crate) fn parse_swaps(text: &str) -> Vec<SwapEntry> {
 
 /// An entry of fstab.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FstabEntry {
-    pub(crate) spec: String,
-    pub(crate) file: String,
-    pub(crate) fs_type: String,
-    pub(crate) options: Vec<String>,
+pub struct FstabEntry {
+    /// What is mounted: `UUID=…`, `/dev/…`, `server:/export`.
+    pub spec: String,
+    /// Where.
+    pub file: String,
+    /// Type, `auto` or `none` among them.
+    pub fs_type: String,
+    /// Options.
+    pub options: Vec<String>,
 }
 
 impl FstabEntry {
@@ -114,7 +118,8 @@ pub(crate) fn fstab(sys: &dyn Sys) -> Result<Vec<FstabEntry>> {
     Ok(parse_fstab(&sys.read_opt("/etc/fstab")?.unwrap_or_default()))
 }
 
-pub(crate) fn parse_fstab(text: &str) -> Vec<FstabEntry> {
+/// The entries of an fstab, escapes undone (fstab(5)). Lines that are none are passed over.
+pub fn parse_fstab(text: &str) -> Vec<FstabEntry> {
     let entry = |line: &str| {
         let line = line.trim();
         if line.starts_with('#') {

@@ -26,7 +26,7 @@ Exit codes:
   2    wrong command line or configuration; nothing was done
   3    refused: a condition is not met; nothing was written
   4    failed; the message says in which state things are
-  5    recovered, but not everything is as it was: the report names it
+  5    recovered (or mounted), but not everything: the message names what is missing
   130  stopped by a signal; the message says in which state things are
 
 Full documentation: docs/guide.md of the project, or /usr/share/doc/rear.";
@@ -65,6 +65,8 @@ pub enum Command {
     Mkbackuponly,
     /// Recreate this machine from the medium (only in the rescue system, but for --plan)
     Recover(Recover),
+    /// Mount the existing machine below /mnt/local (only in the rescue system)
+    Mountonly(Mountonly),
     /// Print system definition, configuration files and every effective setting
     Dump,
     /// Save the storage layout to /var/lib/rear/layout/layout.json
@@ -115,6 +117,26 @@ pub struct Recover {
     /// Answer a question in advance, such as RECOVER_APPROVE=yes. May be repeated
     #[arg(long, value_name = "ID=ANSWER")]
     pub answer: Vec<String>,
+}
+
+/// Options of `rear mountonly`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Mountonly {
+    /// Mount read-only, and replay no journal: nothing at all is written to the filesystems
+    #[arg(long)]
+    pub read_only: bool,
+    /// Take everything down again
+    #[arg(long, conflicts_with_all = ["read_only", "from", "found", "root"])]
+    pub unmount: bool,
+    /// Take the saved layout from the recovery point in this directory instead of the medium that was booted
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// Go by what lies on the disks and the fstab found there, not by the saved layout
+    #[arg(long, conflicts_with = "from")]
+    pub found: bool,
+    /// With several root filesystems, the device of the one that is meant (without a saved layout)
+    #[arg(long, value_name = "DEVICE")]
+    pub root: Option<String>,
 }
 
 /// Actions on configuration files.

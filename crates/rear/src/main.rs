@@ -72,6 +72,7 @@ fn run(cli: Cli, ui: Ui) -> Result<()> {
         Command::Mkrescue => workflow::mkbackup::run(&context, workflow::mkbackup::What::RescueOnly),
         Command::Mkbackuponly => workflow::mkbackup::run(&context, workflow::mkbackup::What::BackupOnly),
         Command::Recover(options) => workflow::recover::run(&context, options),
+        Command::Mountonly(options) => workflow::mountonly::run(&context, options),
         Command::Dump => workflow::dump::run(&context),
         Command::Savelayout => workflow::layout::save(&context),
         Command::Checklayout => workflow::layout::check(&context),

@@ -133,6 +133,50 @@ impl Ui {
         }
         Ok(line.trim().to_owned())
     }
+
+    /// Asks for a passphrase, which is not shown. It cannot be answered in advance: arguments are seen by everybody.
+    /// Blanks are part of it, only the end of the line is not.
+    pub fn ask_secret(&self, id: &str, question: &str, cancel: &sys::Cancel) -> Result<sys::Secret> {
+        if !self.interactive {
+            return Err(Failure::refused(format!("the question {id} needs an answer: {question}"))
+                .hint("run rear on a terminal: a passphrase cannot be given in advance"));
+        }
+        let quiet = Quiet::begin();
+        print!("{question} ");
+        std::io::stdout().flush()?;
+        wait_for_input(cancel)?;
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line);
+        drop(quiet);
+        if read? == 0 {
+            return Err(Failure::refused(format!("no answer to the question {id}")));
+        }
+        Ok(sys::Secret::new(line.trim_end_matches(['\n', '\r'])))
+    }
+}
+
+/// Switches the echo of the terminal off until it is dropped; a standard input that is none has none.
+struct Quiet(Option<rustix::termios::Termios>);
+
+impl Quiet {
+    fn begin() -> Self {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let stdin = std::io::stdin();
+        let Ok(before) = tcgetattr(&stdin) else { return Self(None) };
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        quiet.local_modes.insert(LocalModes::ECHONL);
+        Self(tcsetattr(&stdin, OptionalActions::Flush, &quiet).is_ok().then_some(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let now = rustix::termios::OptionalActions::Now;
+            let _ = rustix::termios::tcsetattr(std::io::stdin(), now, before);
+        }
+    }
 }
 
 /// Returns when a line can be read. Reading itself goes on after a signal, so the flag is looked at here.

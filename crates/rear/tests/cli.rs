@@ -103,6 +103,22 @@ fn a_named_configuration_file_that_is_missing_is_an_error() {
 }
 
 #[test]
+fn mountonly_refuses_on_a_running_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in
+        [&["mountonly"][..], &["mountonly", "--unmount"], &["mountonly", "--found", "--read-only"]]
+    {
+        let output = rear(dir.path()).args(arguments).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{error}");
+        assert!(
+            error.contains("not the rescue system") && error.contains("boot the rescue medium"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn recover_refuses_on_a_running_machine() {
     if !sys::info::is_root() {
         eprintln!("skipped: needs root");

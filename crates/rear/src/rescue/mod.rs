@@ -188,6 +188,7 @@ fn motd(host: &str, config: Option<&RescueConfig>) -> String {
         "\nThis is the rescue system of {host}{made}. Starting it has changed nothing on the disks.\n\n\
          \x20 rear recover          recover this machine (shows the plan and asks before it writes)\n\
          \x20 rear recover --plan   only show what would be done\n\
+         \x20 rear mountonly        mount the existing system below /mnt/local, to look or repair\n\
          \x20 loadkeys de           another keyboard\n\
          \x20 reboot, poweroff      leave the rescue system\n\n\
          Logs are in /var/log/rear.\n\n"

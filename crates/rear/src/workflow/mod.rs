@@ -6,6 +6,7 @@ pub mod dump;
 pub mod layout;
 pub mod machine;
 pub mod mkbackup;
+pub mod mountonly;
 pub mod preflight;
 pub mod proof;
 pub mod recover;

@@ -421,7 +421,7 @@ fn wait_for_restore(context: &Context) -> Result<()> {
 }
 
 /// Facts of the rescue system that this is.
-fn rescue_config() -> Result<RescueConfig> {
+pub fn rescue_config() -> Result<RescueConfig> {
     let text = std::fs::read(RESCUE_FILE)?;
     Ok(serde_json::from_slice(&text)?)
 }
