@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use regex_lite::Regex;
 use sys::Cmd;
@@ -17,8 +17,6 @@ use crate::scenario::Say;
 
 /// What ssh ends with when it was not let in.
 const NOT_IN: i32 = 255;
-/// How long the machine's ssh server may take to let us in, beside the limit of the whole dialog.
-const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The way into the machine over the network, as root.
 pub(crate) struct Login {
@@ -51,32 +49,32 @@ impl Login {
         self.port
     }
 
-    fn ssh(&self, command: &str) -> Cmd {
+    fn ssh(&self, command: &str, limit: Duration) -> Cmd {
         // The rescue system makes its host keys anew, so there is nothing to know them by.
         Cmd::new("ssh")
             .args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
-            .args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=30", "-o", "ConnectionAttempts=1"])
+            .args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60", "-o", "ConnectionAttempts=1"])
             .args(["-o", "PreferredAuthentications=password", "-o", "NumberOfPasswordPrompts=1"])
             .args(["-p", &self.port.to_string(), "root@127.0.0.1", command])
             .env("SSH_ASKPASS", path(&self.askpass))
             .env("SSH_ASKPASS_REQUIRE", "force")
             .accept(&[NOT_IN])
-            .timeout(Duration::from_secs(180))
+            .timeout(limit)
     }
 
     /// Runs a command in the machine, once it lets us in. Gives what the command printed.
     fn run(&self, lab: &Lab, running: &mut Running<'_>, command: &str, limit: Duration) -> Result<String> {
-        let started = Instant::now();
         let output = loop {
-            let output = lab.sys().run(&self.ssh(command))?;
+            let output = lab.sys().run(&self.ssh(command, limit.saturating_sub(running.since())))?;
             if output.code != NOT_IN {
                 break output.text();
             }
-            if started.elapsed() > PATIENCE {
+            if running.since() > limit {
                 let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                 return Err(running.error(format!("nobody can log in over ssh: {said}")));
             }
-            running.pause(limit)?;
+            lab.cancel().check()?;
+            std::thread::sleep(Duration::from_secs(1));
         };
         let before = read(&self.log)?;
         write(&self.log, format!("{before}# {command}\n{output}\n"))?;
@@ -124,7 +122,7 @@ mod tests {
     fn the_password_is_in_no_command_line() {
         let dir = tempfile::tempdir().unwrap();
         let login = Login::new(dir.path(), "it's $ecret").unwrap();
-        let line = login.ssh("id -u").line();
+        let line = login.ssh("id -u", Duration::ZERO).line();
         assert!(line.contains(&format!("-p {} root@127.0.0.1 'id -u'", login.port())), "{line}");
         assert!(!line.contains("ecret"), "{line}");
         let script = std::fs::read_to_string(&login.askpass).unwrap();

@@ -350,8 +350,7 @@ impl Running<'_> {
         Ok(typed.map_err(fail)?)
     }
 
-    /// Waits a moment; an error once the machine has been on for longer than the limit.
-    pub(crate) fn pause(&mut self, limit: Duration) -> Result<()> {
+    fn pause(&mut self, limit: Duration) -> Result<()> {
         self.lab.cancel().check()?;
         if self.since() > limit {
             self.qmp.picture(&path(&self.picture));
