@@ -3,7 +3,7 @@
 use sys::{Sys, SysExt};
 
 use crate::table::Seen;
-use crate::{Error, Result};
+use crate::{Error, Result, multipath};
 
 /// A block device of the kernel, partitions aside.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Block {
     pub(crate) holders: Vec<String>,
     /// Its partitions, with the kernel's names, by number.
     pub(crate) partitions: Vec<(String, Seen)>,
+    /// The paths to it, where it is a disk behind several.
+    pub(crate) multipath: Option<multipath::Paths>,
 }
 
 /// Memory disks, loop devices, optical drives, floppies and raw flash: no storage that a machine is rebuilt from.
@@ -57,7 +59,7 @@ pub(crate) fn read(sys: &dyn Sys) -> Result<Vec<Block>> {
         let ready = open.iter().position(|b| b.slaves.iter().all(|slave| known(slave) || !listed(slave)));
         sorted.push(open.remove(ready.unwrap_or(0)));
     }
-    Ok(sorted)
+    multipath::fold(sys, sorted)
 }
 
 fn one(sys: &dyn Sys, name: &str) -> Result<Option<Block>> {
@@ -91,6 +93,7 @@ fn one(sys: &dyn Sys, name: &str) -> Result<Option<Block>> {
         slaves: names(sys, &format!("{base}/slaves"))?,
         holders: names(sys, &format!("{base}/holders"))?,
         partitions,
+        multipath: None,
     }))
 }
 

@@ -22,6 +22,7 @@ mod machine;
 mod mbr;
 mod member;
 mod mounts;
+mod multipath;
 mod other;
 mod reduce;
 mod rules;

@@ -14,7 +14,7 @@ use crate::device::Dev;
 use crate::mounts::{self, MountEntry, SwapEntry, device_path};
 use crate::rules::{Class, class};
 use crate::table::{self, Entry, Seen};
-use crate::{Error, Result, btrfs, identity, stacked};
+use crate::{Error, Result, btrfs, identity, multipath, stacked};
 
 /// The storage of this machine as it is now.
 ///
@@ -94,11 +94,6 @@ impl Probe<'_> {
         let dev = Dev::new(self.sys, &path, block.size);
         let context = Context { whole: true, sector, seen: &seen, holders: &block.holders };
         let Look { mut content, mut entries } = look(&dev, &context)?;
-        if let Some(wwid) = self.multipath_holder(block)? {
-            // The table is that of the disk behind all paths, and is shown there.
-            content = Content::Unknown { what: format!("path to the multipath disk {wwid}") };
-            entries.clear();
-        }
         if matches!(content, Content::Table(_))
             && let Some(detail) = table::difference(&entries, &seen, sector)
         {
@@ -147,22 +142,27 @@ impl Probe<'_> {
         if let Some(found) = stacked::read(self.sys, block, &parents, &array.unwrap_or_default())? {
             return Ok(found);
         }
-        let identity = identity::read(self.sys, &block.name, &block.number, &block.sysfs)?;
+        let disk = match &block.multipath {
+            Some(paths) => multipath::disk(self.sys, block, paths)?,
+            None => Disk {
+                identity: identity::read(self.sys, &block.name, &block.number, &block.sysfs)?,
+                transport: identity::transport(&block.sysfs).to_owned(),
+                removable: block.removable,
+                read_only: block.read_only,
+                multipath: None,
+            },
+        };
+        let identity = &disk.identity;
         let name = if let Some(wwn) = &identity.wwn {
             format!("disk:wwn:{wwn}")
         } else if let Some(serial) = &identity.serial {
             format!("disk:serial:{serial}")
         } else if let Some(path) = &identity.path {
             format!("disk:path:{path}")
+        } else if let Some(multipath) = &disk.multipath {
+            format!("disk:wwid:{}", multipath.wwid)
         } else {
             format!("disk:name:{}", block.name)
-        };
-        let disk = Disk {
-            identity,
-            transport: identity::transport(&block.sysfs).to_owned(),
-            removable: block.removable,
-            read_only: block.read_only,
-            multipath: None,
         };
         Ok((NodeId(name), Kind::Disk(disk)))
     }
@@ -176,16 +176,6 @@ impl Probe<'_> {
             candidate = NodeId(format!("{id}#{count}"));
         }
         candidate
-    }
-
-    fn multipath_holder(&self, block: &Block) -> Result<Option<String>> {
-        for holder in block.holders.iter().filter(|name| name.starts_with("dm-")) {
-            let uuid = self.sys.read_opt(format!("/sys/block/{holder}/dm/uuid"))?.unwrap_or_default();
-            if let Some(wwid) = uuid.strip_prefix("mpath-") {
-                return Ok(Some(wwid.to_owned()));
-            }
-        }
-        Ok(None)
     }
 
     fn partition(&self, block: &Block, parent: &Device, entry: Entry) -> Result<Option<Device>> {
@@ -209,7 +199,12 @@ impl Probe<'_> {
         } else if boot_code {
             Content::BootCode
         } else {
-            let holders = block::names(self.sys, &format!("/sys/block/{}/{name}/holders", block.name))?;
+            // A partition of a disk behind several paths is a device of its own.
+            let dir = match block.multipath {
+                Some(_) => format!("/sys/block/{name}/holders"),
+                None => format!("/sys/block/{}/{name}/holders", block.name),
+            };
+            let holders = block::names(self.sys, &dir)?;
             let context = Context { whole: false, sector: parent.sector, seen: &[], holders: &holders };
             look(&Dev::new(self.sys, &path, size.0), &context)?.content
         };

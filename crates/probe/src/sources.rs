@@ -27,7 +27,16 @@ pub fn sources(sys: &dyn Sys, layout: &Layout) -> Result<BTreeSet<NodeId>> {
         let path = mounts::resolve(sys, &swap.path)?;
         walk(sys, &sysfs_name(&path), &mut disks, &mut seen)?;
     }
-    let of_layout = |path: &String| layout.device_by_path(path).map(|device| device.id.clone());
+    let of_layout = |path: &String| {
+        // A path to a disk is no device of the layout: the disk behind it is.
+        let behind = |device: &&layout::Device| {
+            let paths =
+                device.disk().and_then(|disk| disk.multipath.as_ref()).map(|multipath| &multipath.paths);
+            paths.is_some_and(|paths| paths.contains(path))
+        };
+        let device = layout.device_by_path(path).or_else(|| layout.disks().find(behind));
+        device.map(|device| device.id.clone())
+    };
     Ok(disks.iter().filter_map(of_layout).collect())
 }
 

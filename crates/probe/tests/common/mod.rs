@@ -13,7 +13,7 @@ use sys::{Cmd, Error, FsUsage, Output, Result, Sys};
 
 pub struct Fake {
     dir: tempfile::TempDir,
-    devices: BTreeMap<String, PathBuf>,
+    pub devices: BTreeMap<String, PathBuf>,
     minor: u32,
 }
 
@@ -45,7 +45,7 @@ impl Fake {
         std::fs::write(path, text).unwrap();
     }
 
-    fn link(&self, path: &str, target: &str) {
+    pub fn link(&self, path: &str, target: &str) {
         let path = self.root().join(&path[1..]);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(target, path).unwrap();
