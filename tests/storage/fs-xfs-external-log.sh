@@ -3,6 +3,6 @@ EXPECT="refused: log"
 create() {
     echo 'label: gpt
 size=320M
-size=32M' | table "$d1"
-    mkfs.xfs -q -l logdev="$(part "$d1" 2)",size=16m "$(part "$d1" 1)"
+size=80M' | table "$d1"
+    mkfs.xfs -q -l logdev="$(part "$d1" 2)",size=64m "$(part "$d1" 1)"
 }

@@ -1,4 +1,4 @@
-# Several volume groups over several disks: a disk without metadata, two copies, extents of 1 and 32 MiB, a PV of no group.
+# Several volume groups over several disks: a disk without metadata, two copies, extents of 1 and 32 MiB, names with dashes.
 create() {
     one_part lvm "$d1" "$d2" "$d3" "$d4"
     pvcreate -q -y --metadatacopies 2 "$(part "$d1" 1)"

@@ -153,3 +153,20 @@ pub(crate) fn print(reports: &[LayoutReport]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layouts_of_every_change_exist_and_have_titles() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/storage");
+        let known = drill::storage_layouts(&dir).unwrap();
+        for name in EVERY_CHANGE {
+            assert!(known.iter().any(|(one, _)| one == name), "there is no layout {name}");
+        }
+        for (name, title) in known {
+            assert!(title.ends_with('.'), "{name} has no title in its first line");
+        }
+    }
+}

@@ -63,10 +63,12 @@ settle() {
             sleep 0.2
         done
     done
-    for _ in $(seq 300); do
-        lvs -a --noheadings -o sync_percent 2>/dev/null | grep -v '^ *$' | grep -qv '100.00' || break
-        sleep 0.2
-    done
+    if ls -d /sys/block/dm-* > /dev/null 2>&1; then
+        for _ in $(seq 300); do
+            lvs -a --noheadings -o sync_percent -S 'segtype=~"raid|mirror"' 2>/dev/null | grep -v '^ *$' | grep -qv '100.00' || break
+            sleep 0.2
+        done
+    fi
     sync
     udevadm settle --timeout=60
 }
@@ -179,7 +181,8 @@ of_node() {
 }
 
 of_array() {
-    mdadm --detail "$2" | sed -f /run/labels.sed |
+    mdadm --detail "$2" > /run/answer || echo "mdadm --detail $2" >> /run/unanswered
+    sed -f /run/labels.sed /run/answer |
         grep -Ev '^ *(Creation Time|Update Time|Events|Resync Status|Check Status|Rebuild Status) *:|^ *Number ' |
         # Number, major and minor of a member are the kernel's.
         sed -E 's,^ +([0-9]+|-) +[0-9]+ +[0-9]+ +([0-9]+|-) +,member \2 ,;s,^ +([0-9]+|-) +<([^>]*)> +([0-9]+|-) +,member \3 \2 ,' \
@@ -204,19 +207,26 @@ of_btrfs() {
 
 # Nothing that names a device: extents are compared by the metadata, in which a physical volume has a key.
 of_lvm() {
-    pvs --noheadings -o pv_uuid,vg_name,pv_fmt,pv_size,pv_free,pv_used,pe_start,pv_ba_start,pv_ba_size,pv_mda_count,pv_mda_used_count,pv_mda_size,pv_pe_count,pv_attr,pv_tags,dev_size 2>/dev/null |
-        sort > "$1/pvs"
-    vgs --noheadings -o vg_name,vg_uuid,vg_attr,vg_permissions,vg_allocation_policy,vg_size,vg_extent_size,vg_extent_count,vg_free_count,max_lv,max_pv,pv_count,lv_count,snap_count,vg_mda_count,vg_mda_copies,vg_tags,vg_systemid 2>/dev/null |
-        sort > "$1/vgs"
-    lvs -a --noheadings -o lv_full_name,lv_uuid,lv_attr,lv_size,lv_allocation_policy,lv_read_ahead,lv_fixed_minor,origin,pool_lv,data_lv,metadata_lv,lv_metadata_size,lv_tags,lv_time,segtype,stripes,data_stripes,stripe_size,region_size,chunk_size,thin_id,transaction_id,discards,zero,cache_mode,cache_policy,cache_settings,seg_start,seg_size,sync_percent 2>/dev/null |
-        sort > "$1/lvs"
+    ls -d /sys/block/dm-* > /dev/null 2>&1 || grep -q LVM2_member "$1"/*-blkid 2>/dev/null || return 0
+    lvm_says pvs "$1" pv_uuid,vg_name,pv_fmt,pv_size,pv_free,pv_used,pe_start,pv_ba_start,pv_ba_size,pv_mda_count,pv_mda_used_count,pv_mda_size,pv_pe_count,pv_attr,pv_tags,dev_size
+    lvm_says vgs "$1" vg_name,vg_uuid,vg_attr,vg_permissions,vg_allocation_policy,vg_size,vg_extent_size,vg_extent_count,vg_free_count,max_lv,max_pv,pv_count,lv_count,snap_count,vg_mda_count,vg_mda_copies,vg_tags,vg_systemid
+    lvm_says lvs "$1" lv_full_name,lv_uuid,lv_attr,lv_size,lv_allocation_policy,lv_read_ahead,lv_fixed_minor,origin,pool_lv,data_lv,metadata_lv,lv_metadata_size,lv_tags,lv_time,segtype,stripes,data_stripes,stripe_size,region_size,chunk_size,thin_id,transaction_id,discards,zero,cache_mode,cache_policy,cache_settings,seg_start,seg_size -a
     vgs --noheadings -o vg_name 2>/dev/null | while read -r group; do
         rm -f /run/metadata
         vgcfgbackup -f /run/metadata "$group" > /dev/null 2>&1
         # The head of the file and the hints at device names say nothing of the group.
-        sed -n '/^[a-zA-Z0-9_.+-]* {/,$p' /run/metadata | grep -Ev '^\s*(seqno|device|device_id|device_id_type|flags = \[\]) ?(=|$)' > "$1/vgcfg-$group"
+        sed -n '/^[a-zA-Z0-9_.+-]* {/,$p' /run/metadata | grep -Ev '^\s*(seqno|device|device_id|device_id_type) =' > "$1/vgcfg-$group"
     done
     return 0
+}
+
+# A question that LVM does not answer is no answer.
+lvm_says() {
+    program=$1 to=$2 columns=$3
+    shift 3
+    "$program" --noheadings --separator ' | ' -o "$columns" "$@" > /run/answer 2> /run/complaint ||
+        cat /run/complaint >> /run/unanswered
+    sort /run/answer > "$to/$program"
 }
 
 # Every filesystem takes a file, every volume can be read: a device that looks right may still be broken.

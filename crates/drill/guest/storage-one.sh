@@ -60,6 +60,7 @@ refused() {
     fail "$(said)"
 }
 
+rm -f /run/unanswered
 must create
 stage settle
 settle
@@ -89,6 +90,7 @@ must up
 stage save-again
 product save "$dir/b.json" || fail "$(said)"
 raw "$dir/b"
+[ ! -s /run/unanswered ] || fail "the drill's own question was not answered: $(tail -n 1 /run/unanswered)"
 stage compare
 product diff "$dir/a.json" "$dir/b.json" > "$dir/diff-layout"
 code=$?

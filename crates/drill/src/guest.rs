@@ -120,6 +120,22 @@ impl Base {
         self.dir.join("root.img")
     }
 
+    /// Something else that is made of its unconfigured tree by a script in a chroot, which leaves it as `/NAME`.
+    ///
+    /// # Errors
+    /// A program that fails, a full disk.
+    pub(crate) fn extra(&self, lab: &Lab, recipe: &Recipe, name: &str, script: &str) -> Result<PathBuf> {
+        let file = self.dir.join(format!("{}-{name}", key([script.as_bytes()])));
+        if !file.exists() {
+            let root = tree(lab, recipe)?;
+            lab.run(&Cmd::new("/bin/sh").args(["-c", script]).chroot(&root), 5)?;
+            let partial = file.with_extension("partial");
+            copy(lab, &root.join(name), &partial)?;
+            rename(&partial, &file)?;
+        }
+        Ok(file)
+    }
+
     pub(crate) fn kernel(&self) -> PathBuf {
         self.dir.join("vmlinuz")
     }
