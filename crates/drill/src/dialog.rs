@@ -69,7 +69,7 @@ impl Login {
             if output.code != NOT_IN {
                 break output.text();
             }
-            if running.since() > limit {
+            if running.since() > limit || !running.is_on()? {
                 let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                 return Err(running.error(format!("nobody can log in over ssh: {said}")));
             }

@@ -315,11 +315,16 @@ impl Running<'_> {
             if self.console.missing(pattern).is_none() {
                 return Ok(());
             }
-            if self.child.try_wait().map_err(sys::Error::io("wait for", "qemu"))?.is_some() {
+            if !self.is_on()? {
                 return Err(self.error(format!("it ended without having said {pattern:?}")));
             }
             self.pause(limit)?;
         }
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_on(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait().map_err(sys::Error::io("wait for", "qemu"))?.is_none())
     }
 
     /// Connects to the console. What it says is in the log already, but has to be read here as well: QEMU stops the
