@@ -9,6 +9,7 @@ mod disk;
 mod error;
 mod hands;
 mod journal;
+mod keys;
 mod place;
 mod release;
 mod run;
@@ -19,7 +20,8 @@ pub use disk::{Sequences, Targets, WritableDisk, targets, targets_since};
 pub use error::Error;
 pub use hands::{Hands, Kernel};
 pub use journal::Journal;
-pub use run::{Applied, Progress, Silent, run, run_with};
+pub use keys::{HeaderFile, Keys, NoKeys};
+pub use run::{Applied, Progress, Silent, run, run_with, run_with_keys};
 
 /// Where the rescue system keeps the journal of a recovery.
 pub const JOURNAL: &str = "/var/lib/rear/recover/journal.json";

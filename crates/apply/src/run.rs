@@ -9,7 +9,7 @@ use layout::NodeId;
 use plan::{Action, Plan, Step};
 use sys::{Cancel, Sys};
 
-use crate::{Error, Hands, Journal, Kernel, Targets, WritableDisk};
+use crate::{Error, Hands, Journal, Kernel, Keys, NoKeys, Targets, WritableDisk};
 
 /// How long the kernel and udev may take to show new partitions: in pauses of 100 ms.
 pub(crate) const PATIENCE: u32 = 300;
@@ -57,16 +57,54 @@ pub fn run(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Applied, Error> {
-    run_with(sys, Arc::new(Kernel), plan, targets, journal, progress, cancel)
+    run_with_keys(sys, &NoKeys, plan, targets, journal, progress, cancel)
+}
+
+/// As [`run`], for a plan with LUKS containers.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_keys(
+    sys: &dyn Sys,
+    keys: &dyn Keys,
+    plan: &Plan,
+    targets: Targets,
+    journal: &mut Journal,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Applied, Error> {
+    carry_out(sys, Means { hands: Arc::new(Kernel), keys }, plan, targets, journal, progress, cancel)
+}
+
+/// As [`run`], with other hands on the machine.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(
+    sys: &dyn Sys,
+    hands: Arc<dyn Hands>,
+    plan: &Plan,
+    targets: Targets,
+    journal: &mut Journal,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Applied, Error> {
+    carry_out(sys, Means { hands, keys: &NoKeys }, plan, targets, journal, progress, cancel)
+}
+
+/// With what the plan is carried out.
+struct Means<'a> {
+    hands: Arc<dyn Hands>,
+    keys: &'a dyn Keys,
 }
 
 /// Carries the plan out. Steps that the journal knows as done are left out, except mounts.
 ///
 /// # Errors
 /// Names the step, the reason, and in which state the disks are.
-pub fn run_with(
+fn carry_out(
     sys: &dyn Sys,
-    hands: Arc<dyn Hands>,
+    Means { hands, keys }: Means<'_>,
     plan: &Plan,
     targets: Targets,
     journal: &mut Journal,
@@ -77,6 +115,7 @@ pub fn run_with(
     let mut runner = Runner {
         sys,
         hands,
+        keys,
         cancel,
         disks,
         devices: BTreeMap::new(),
@@ -145,6 +184,7 @@ fn failed(step: &Step, source: Error, written: bool, half: bool) -> Error {
 pub(crate) struct Runner<'a> {
     pub(crate) sys: &'a dyn Sys,
     pub(crate) hands: Arc<dyn Hands>,
+    keys: &'a dyn Keys,
     pub(crate) cancel: &'a Cancel,
     pub(crate) disks: BTreeMap<NodeId, WritableDisk>,
     devices: BTreeMap<NodeId, PathBuf>,
@@ -193,9 +233,12 @@ impl Runner<'_> {
             | Action::MakeSwap { .. }
             | Action::MakePhysicalVolume { .. }
             | Action::RestoreGroup { .. }
-            | Action::RestorePoolMetadata { .. }
-            | Action::MakeLuks { .. }
-            | Action::OpenLuks { .. } => self.commands(&step.action),
+            | Action::RestorePoolMetadata { .. } => self.commands(&step.action),
+            Action::MakeLuks { .. } => self.luks(&step.action, self.keys),
+            Action::OpenLuks { .. } => {
+                self.luks(&step.action, self.keys)?;
+                self.settle()
+            }
             Action::Mount { directory, fs_type, options, .. } => {
                 self.mount(target, Path::new(directory), fs_type, &options.join(","))
             }

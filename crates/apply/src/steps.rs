@@ -64,7 +64,7 @@ impl Runner<'_> {
     }
 
     /// Says that from here on something may have been written; to disks that are still the chosen ones.
-    fn about_to_write(&self, target: &Target) -> Result<(), Error> {
+    pub(crate) fn about_to_write(&self, target: &Target) -> Result<(), Error> {
         for disk in self.disks_of(target)? {
             disk.check(self.sys)?;
         }
@@ -162,7 +162,7 @@ impl Runner<'_> {
             sys::fs::write_atomic(path, text.as_bytes())?;
         }
         let cmd = |command: &Command| match secret {
-            Some(secret) => cmd(command).stdin(secret.expose()),
+            Some(secret) => cmd(command).secret(secret),
             None => cmd(command),
         };
         let mut result = self.sys.run(&cmd(command));
