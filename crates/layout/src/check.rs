@@ -5,6 +5,8 @@ use std::fmt;
 
 use crate::{Content, Device, Kind, Layout, Partition};
 
+mod md;
+
 /// One broken rule, as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation(pub String);
@@ -44,6 +46,7 @@ impl Layout {
                 say(format!("{} is a partition of {path}, which has no table", child.path));
             }
         }
+        md::check(self, &mut say);
         for mount in &self.mounts {
             match self.device(&mount.device) {
                 Some(device) if device.filesystem().is_none() => {

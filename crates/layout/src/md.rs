@@ -14,12 +14,14 @@ pub struct MdArray {
     pub uuid: String,
     /// Its name from the superblock, `host:name` or `name`; empty for metadata 0.90, which has none.
     pub name: String,
-    /// `linear`, `raid0`, `raid1`, `raid4`, `raid5`, `raid6` or `raid10`.
+    /// `linear`, `raid0`, `raid1`, `raid4`, `raid5`, `raid6` or `raid10`; others cannot be made again.
     pub level: String,
-    /// Version of its metadata: `0.90`, `1.0`, `1.1`, `1.2`, or `external:imsm`.
+    /// Version of its metadata: `0.90`, `1.0`, `1.1`, `1.2`; also `external:imsm` (of a firmware) and `none` (without
+    /// superblocks), which cannot be made again.
     pub metadata: String,
     /// Layout of parity or copies as the kernel numbers it (`md/layout`): raid5 2 is left-symmetric; raid10 counts near
-    /// copies in bits 0 to 7, far copies in bits 8 to 15, bit 16 says offset.
+    /// copies in bits 0 to 7, far copies in bits 8 to 15, bit 16 says offset; raid0 1 and 2 (original, alternate) where
+    /// its superblock records one, as it does for members of different sizes. 0 where the level has none.
     #[serde(default)]
     pub layout: u32,
     /// Bytes of a chunk; 0 where the level has none.
@@ -32,7 +34,7 @@ pub struct MdArray {
     #[serde(default)]
     pub bitmap: Option<MdBitmap>,
     /// How it is made consistent after a crash (`md/consistency_policy`): `resync`, `bitmap`, `ppl`, `journal`,
-    /// `none`; empty when unknown.
+    /// `none`; `reshape` while the array is being reshaped; empty when unknown.
     #[serde(default)]
     pub consistency: String,
     /// Members in slot order (never in the order of partitions or names); `None` where one was missing.
@@ -50,6 +52,9 @@ pub struct MdMember {
     pub device: NodeId,
     /// Where its data begin, in bytes from its start (0 with metadata 0.90 and 1.0).
     pub data_offset: Bytes,
+    /// What else its superblock says of it, sorted: `failfast`, `write_mostly` (as in `md/dev-*/state`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
 }
 
 /// Write-intent bitmap of an array.
@@ -59,6 +64,13 @@ pub struct MdBitmap {
     pub location: String,
     /// Bytes of the array for each bit.
     pub chunk: Bytes,
+    /// Writes that members which are mostly written may lag behind (`md/bitmap/backlog`); 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub write_behind: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl MdArray {
@@ -72,8 +84,44 @@ impl MdArray {
         self.slots.len()
     }
 
+    /// Number of slots without a member.
+    pub fn missing(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.is_none()).count()
+    }
+
     /// Whether members were missing when the layout was taken.
     pub fn is_degraded(&self) -> bool {
-        self.slots.iter().any(Option::is_none)
+        self.missing() > 0
+    }
+
+    /// Whether the level can do without the members that are missing. For raid10 as the kernel asks it (`_enough` in
+    /// `drivers/md/raid10.c`): of every group of neighbours that hold the copies of a chunk, one must be there.
+    pub fn is_whole_enough(&self) -> bool {
+        let (disks, missing) = (self.slots.len(), self.missing());
+        match self.level.as_str() {
+            _ if missing == 0 => true,
+            "raid1" => missing < disks,
+            "raid4" | "raid5" => missing <= 1,
+            "raid6" => missing <= 2,
+            "raid10" => {
+                let near = ((self.layout & 0xFF) as usize).max(1);
+                let copies = near * ((self.layout >> 8 & 0xFF) as usize).max(1);
+                (0..disks).all(|group| {
+                    let mut members = (0..copies).map(|i| (group * near + i) % disks);
+                    members.any(|slot| self.slots.get(slot).is_some_and(Option::is_some))
+                })
+            }
+            _ => false,
+        }
+    }
+
+    /// Bytes that the array holds, from which a write-intent bitmap is measured: those of the array for raid10, those
+    /// of a member for all other levels.
+    pub fn bitmap_range(&self) -> Bytes {
+        if self.level != "raid10" {
+            return self.component_size;
+        }
+        let copies = u64::from((self.layout & 0xFF).max(1)) * u64::from((self.layout >> 8 & 0xFF).max(1));
+        Bytes(self.component_size.0.saturating_mul(self.slots.len() as u64) / copies)
     }
 }

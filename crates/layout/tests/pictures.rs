@@ -114,7 +114,7 @@ fn array(name: &str, uuid: &str, members: &[Option<&NodeId>]) -> Kind {
         consistency: "resync".into(),
         slots: members
             .iter()
-            .map(|id| id.map(|id| MdMember { device: id.clone(), data_offset: Bytes(0) }))
+            .map(|id| id.map(|id| MdMember { device: id.clone(), data_offset: Bytes(0), flags: Vec::new() }))
             .collect(),
         spares: Vec::new(),
     })
@@ -177,22 +177,37 @@ fn server() -> Layout {
     let pv = "abcdef-ghij-klmn-opqr-stuv-wxyz-012345";
     let md1 =
         add(l, "md:data", "/dev/md1", 900 * GIB - (64 << 20), kind, Content::LvmMember { uuid: pv.into() });
-    let volume = |name: &str, kind: &str| {
-        let segment = section(&[
+    let volume = |name: &str, number: i64, kind: &str| {
+        let mut segment = section(&[
             ("type", text(kind)),
-            ("stripe_count", LvmValue::Number(1)),
-            ("thin_pool", text("pool0")),
+            ("start_extent", LvmValue::Number(0)),
+            ("extent_count", LvmValue::Number(10)),
         ]);
-        (name.to_owned(), LvmValue::Section(section(&[("segment1", LvmValue::Section(segment))])))
+        match kind {
+            "thin" => segment.insert("thin_pool".into(), text("pool0")),
+            "striped" => {
+                let stripes = vec![text("pv0"), LvmValue::Number(number * 10)];
+                segment.insert("stripe_count".into(), LvmValue::Number(1));
+                segment.insert("stripes".into(), LvmValue::List(stripes))
+            }
+            _ => None,
+        };
+        let id = text(&format!("lv{number}"));
+        (name.to_owned(), LvmValue::Section(section(&[("id", id), ("segment1", LvmValue::Section(segment))])))
     };
     let volumes: LvmSection = [
-        volume("root", "striped"),
-        volume("swap", "striped"),
-        volume("home", "thin"),
-        volume("secret", "striped"),
+        volume("root", 0, "striped"),
+        volume("swap", 1, "striped"),
+        volume("home", 2, "thin"),
+        volume("secret", 3, "striped"),
+        volume("pool0", 4, "thin-pool"),
     ]
     .into();
+    let pv0 =
+        [("id", text(pv)), ("pe_start", LvmValue::Number(2048)), ("pe_count", LvmValue::Number(230_380))];
+    let pvs = section(&[("pv0", LvmValue::Section(section(&pv0)))]);
     let mut metadata = section(&[("extent_size", LvmValue::Number(8192))]);
+    metadata.insert("physical_volumes".into(), LvmValue::Section(pvs));
     metadata.insert("logical_volumes".into(), LvmValue::Section(volumes));
     l.groups.push(VolumeGroup {
         name: "vg0".into(),
@@ -203,6 +218,7 @@ fn server() -> Layout {
             device: Some(md1.clone()),
             metadata_areas: 1,
             metadata_size: Bytes::MIB,
+            metadata_ignored: false,
         }],
         metadata,
     });
@@ -350,7 +366,11 @@ fn a_layout_that_contradicts_itself_still_has_a_picture() {
     // An array that is made of what lies on it.
     for device in &mut layout.devices {
         if let Kind::MdArray(array) = &mut device.kind {
-            array.spares.push(MdMember { device: NodeId("luks:4444".into()), data_offset: Bytes(0) });
+            array.spares.push(MdMember {
+                device: NodeId("luks:4444".into()),
+                data_offset: Bytes(0),
+                flags: Vec::new(),
+            });
         }
     }
     assert!(layout.svg("").ends_with("</svg>\n"));

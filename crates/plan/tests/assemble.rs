@@ -39,7 +39,7 @@ fn pv(uuid: &str) -> Content {
 }
 
 fn array(members: [&str; 2], path: &str, content: Content) -> Device {
-    let member = |id: &&str| Some(MdMember { device: NodeId((*id).into()), data_offset: Bytes(0) });
+    let member = |id: &&str| Some(MdMember { device: NodeId((*id).into()), data_offset: Bytes(0), flags: Vec::new() });
     let array = MdArray {
         uuid: MD.into(),
         name: "web:0".into(),

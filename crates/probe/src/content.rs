@@ -4,7 +4,7 @@ use layout::{Content, PartitionTable};
 
 use crate::device::Dev;
 use crate::table::{self, Entry, Found, Seen};
-use crate::{btrfs, ext, luks, member, other, swap, vfat, xfs};
+use crate::{btrfs, ext, luks, md, member, other, swap, vfat, xfs};
 
 /// How much of a partition must be zero to be called empty.
 const PARTITION_HEAD: u64 = 64 << 10;
@@ -71,7 +71,7 @@ fn identify(dev: &Dev<'_>, context: &Context<'_>) -> sys::Result<Look> {
     let md_holder = context.holders.iter().any(|name| name.starts_with("md"));
     // Metadata at the end of a member leaves the content of the array visible from the start, table included.
     // Only the kernel knows which of the two is meant.
-    if md_holder && let Some(content) = md(dev)? {
+    if md_holder && let Some(content) = md::content(dev)? {
         return Ok(content.into());
     }
     let table = if context.whole { table::read(dev, context.sector)? } else { Found::None };
@@ -104,18 +104,6 @@ fn blank(dev: &Dev<'_>, context: &Context<'_>) -> sys::Result<Content> {
     Ok(if zero { Content::Empty } else { unknown("data without a known signature") })
 }
 
-/// Superblocks of software RAID, wherever the versions keep them.
-fn md(dev: &Dev<'_>) -> sys::Result<Option<Content>> {
-    let places = [Some(4096), Some(0), member::md10_offset(dev.size)];
-    for offset in places.into_iter().flatten() {
-        if let Some(content) = member::md1(&dev.read(offset, 256)?, offset) {
-            return Ok(Some(content));
-        }
-    }
-    let Some(offset) = member::md0_offset(dev.size) else { return Ok(None) };
-    Ok(member::md0(&dev.read(offset, 256)?))
-}
-
 /// Everything but partition tables.
 fn signature(dev: &Dev<'_>) -> sys::Result<Option<Content>> {
     let head = dev.read(0, 4096)?;
@@ -125,7 +113,7 @@ fn signature(dev: &Dev<'_>) -> sys::Result<Option<Content>> {
     if let Some(content) = member::lvm(&head) {
         return Ok(Some(content));
     }
-    if let Some(content) = md(dev)? {
+    if let Some(content) = md::content(dev)? {
         return Ok(Some(content));
     }
     for page_size in swap::PAGES {

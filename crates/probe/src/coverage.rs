@@ -8,6 +8,7 @@ use sys::Sys;
 use crate::Result;
 use crate::btrfs::{self, views::Top};
 use crate::components;
+use crate::md::{self, Membership};
 use crate::mounts::{self, MountEntry};
 use crate::rules::{Class, class, component, is_below, trim};
 use crate::support::{plain, problem};
@@ -509,7 +510,14 @@ impl Work<'_> {
             Content::Filesystem(fs) => format!("({}) is not mounted", fs.fs_type()),
             _ if !self.layout.children(&device.id).is_empty() => return,
             Content::LvmMember { .. } => "(LVM physical volume) is not in use".to_owned(),
-            Content::MdMember { .. } => "(software RAID member) is not in use".to_owned(),
+            Content::MdMember { array } => match md::membership(self.layout, &device.id, array) {
+                Membership::Part => return,
+                Membership::Former => {
+                    let rule = format!("no longer a member of the array {array}, which runs without it");
+                    return self.row(&device.path, Some(device), "", excluded(rule));
+                }
+                Membership::Idle => format!("(member of the software RAID array {array}) is not in use"),
+            },
             Content::Luks(_) => "(LUKS container) is not open".to_owned(),
             Content::BtrfsMember { .. } => "(device of a btrfs) is not in use".to_owned(),
             Content::Unknown { what } => format!("({what}) cannot be backed up"),

@@ -25,6 +25,21 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// An array runs that has lost too many members.
+    #[error(
+        "{path} has lost {missing} of its {of} members, more than {level} survives: its data are gone. Stop it with 'mdadm \
+         --stop {path}', or repair it, then try again"
+    )]
+    BrokenArray {
+        /// The array.
+        path: String,
+        /// Its level.
+        level: String,
+        /// Members that it lacks.
+        missing: usize,
+        /// Members that it ought to have.
+        of: usize,
+    },
     /// The result contradicts itself.
     #[error(
         "the storage of this machine contradicts itself: {0}; check it with 'lsblk' and 'sfdisk --verify'"

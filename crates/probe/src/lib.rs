@@ -20,6 +20,7 @@ mod identity;
 mod luks;
 mod machine;
 mod mbr;
+mod md;
 mod member;
 mod mounts;
 mod multipath;

@@ -14,7 +14,7 @@ use crate::device::Dev;
 use crate::mounts::{self, MountEntry, SwapEntry, device_path};
 use crate::rules::{Class, class};
 use crate::table::{self, Entry, Seen};
-use crate::{Error, Result, btrfs, identity, multipath, stacked};
+use crate::{Error, Result, btrfs, identity, md, multipath, stacked};
 
 /// The storage of this machine as it is now.
 ///
@@ -87,6 +87,7 @@ struct Probe<'a> {
 impl Probe<'_> {
     fn add(&mut self, block: &Block) -> Result<()> {
         let (id, kind) = self.kind(block)?;
+        md::claim(&mut self.layout, &kind);
         let id = self.unique(id);
         let sector = SectorSize(block.sector);
         let path = device_path(&block.name);
@@ -135,11 +136,10 @@ impl Probe<'_> {
     fn kind(&self, block: &Block) -> Result<(NodeId, Kind)> {
         let parents: Vec<NodeId> =
             block.slaves.iter().filter_map(|name| self.ids.get(name).cloned()).collect();
-        let array = parents.iter().find_map(|id| match &self.layout.device(id)?.content {
-            Content::MdMember { array } => Some(array.clone()),
-            _ => None,
-        });
-        if let Some(found) = stacked::read(self.sys, block, &parents, &array.unwrap_or_default())? {
+        if let Some(found) = md::read(self.sys, block, &self.ids, &self.layout)? {
+            return Ok(found);
+        }
+        if let Some(found) = stacked::read(self.sys, block, &parents)? {
             return Ok(found);
         }
         let disk = match &block.multipath {

@@ -2,6 +2,7 @@
 
 use layout::{Content, Device, FsKind, Layout, NodeId};
 
+use crate::md::{self, Membership};
 use crate::{Coverage, Decision};
 
 /// The layout of a backup: only the disks to make again, with all that lies on them, and the captured mounts. What was
@@ -20,7 +21,11 @@ pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
         };
         if keep {
             let mut device_kept = device.clone();
-            if is_lost(device) && is_waived(coverage, device) {
+            if let Content::MdMember { array } = &device.content
+                && md::membership(layout, &device.id, array) == Membership::Former
+            {
+                device_kept.content = Content::Empty;
+            } else if is_lost(layout, device) && is_waived(coverage, device) {
                 device_kept.content = Content::Empty;
                 // What lay on it is lost with it.
                 emptied.push(&device.id);
@@ -38,15 +43,14 @@ pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
 }
 
 /// Whether this program could not make the content again.
-fn is_lost(device: &Device) -> bool {
+fn is_lost(layout: &Layout, device: &Device) -> bool {
     match &device.content {
         Content::Filesystem(filesystem) => match &filesystem.kind {
             FsKind::Btrfs(btrfs) => crate::btrfs::problem(btrfs).is_some(),
             kind => matches!(kind, FsKind::Other { .. }),
         },
-        Content::Unknown { .. } | Content::Luks(_) | Content::LvmMember { .. } | Content::MdMember { .. } => {
-            true
-        }
+        Content::MdMember { array } => md::membership(layout, &device.id, array) == Membership::Idle,
+        Content::Unknown { .. } | Content::Luks(_) | Content::LvmMember { .. } => true,
         Content::BtrfsMember { .. }
         | Content::Empty
         | Content::Table(_)

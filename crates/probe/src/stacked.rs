@@ -1,42 +1,15 @@
-//! Devices that are made of others: device-mapper and software RAID, as far as sysfs names them. They are known so
-//! that they can be refused by name.
+//! Devices of device-mapper, which are made of others, as far as sysfs names them.
 
-use layout::{Bytes, Kind, LogicalVolume, LuksMapping, MdArray, MdMember, NodeId};
+use layout::{Kind, LogicalVolume, LuksMapping, NodeId};
 use sys::{Sys, SysExt};
 
 use crate::Result;
 use crate::block::Block;
 
 /// Id and kind of a device that is made of `parents`; `None` when the kernel names no parent.
-pub(crate) fn read(
-    sys: &dyn Sys,
-    block: &Block,
-    parents: &[NodeId],
-    array_uuid: &str,
-) -> Result<Option<(NodeId, Kind)>> {
+pub(crate) fn read(sys: &dyn Sys, block: &Block, parents: &[NodeId]) -> Result<Option<(NodeId, Kind)>> {
     let Some(first) = parents.first() else { return Ok(None) };
     let base = format!("/sys/block/{}", block.name);
-    if let Some(level) = sys.read_opt(format!("{base}/md/level"))? {
-        let metadata = sys.read_opt(format!("{base}/md/metadata_version"))?.unwrap_or_default();
-        let id = if array_uuid.is_empty() { block.name.clone() } else { array_uuid.to_owned() };
-        let kind = MdArray {
-            uuid: array_uuid.to_owned(),
-            name: block.name.clone(),
-            level,
-            metadata,
-            layout: 0,
-            chunk: Bytes(0),
-            component_size: Bytes(0),
-            bitmap: None,
-            consistency: String::new(),
-            slots: parents
-                .iter()
-                .map(|parent| Some(MdMember { device: parent.clone(), data_offset: Bytes(0) }))
-                .collect(),
-            spares: Vec::new(),
-        };
-        return Ok(Some((NodeId(format!("md:{id}")), Kind::MdArray(kind))));
-    }
     let name = sys.read_opt(format!("{base}/dm/name"))?.unwrap_or_else(|| block.name.clone());
     let uuid = sys.read_opt(format!("{base}/dm/uuid"))?.unwrap_or_default();
     Ok(Some(mapped(&name, &uuid, first, parents)))

@@ -13,7 +13,13 @@ pub(crate) fn plain(layout: &Layout, device: &Device) -> Option<&'static str> {
         Kind::Partition(partition) => {
             layout.device(&partition.parent).and_then(|parent| plain(layout, parent))
         }
-        Kind::MdArray(_) => Some("a software RAID array"),
+        Kind::MdArray(array) if array.uuid.is_empty() => {
+            Some("an array of a firmware, or without superblocks")
+        }
+        Kind::MdArray(array) => {
+            let members = array.members().filter_map(|member| layout.device(&member.device));
+            members.filter_map(|member| plain(layout, member)).next()
+        }
         Kind::LogicalVolume(volume) if volume.group.is_empty() => Some("a device-mapper volume"),
         Kind::LogicalVolume(_) => Some("an LVM logical volume"),
         Kind::LuksMapping(_) => Some("an encrypted volume (LUKS)"),
