@@ -64,6 +64,9 @@ const ESSENTIAL: &[&str] = &[
     "ext4", "xfs", "btrfs", "vfat", "nls_cp437", "nls_iso8859-1", "nls_utf8", "nls_ascii", "isofs", "udf",
     "squashfs", "overlay", "loop", "sr_mod", "cdrom", "sd_mod", "sg", "usb-storage", "uas", "dm-mod",
     "efivarfs", "nfs", "cifs", "af_packet",
+    // LUKS: what reads key slots, and what may be needed to open a container that was not open before.
+    "dm-crypt", "dm-integrity", "algif_skcipher", "algif_hash", "xts", "cbc", "essiv", "ecb", "sha256", "sha512",
+    "hmac", "authenc", "aes", "aesni_intel", "serpent", "twofish", "camellia", "adiantum",
 ];
 
 /// The modules to carry: link-free, the paths are those of `modules.dep`.

@@ -86,6 +86,13 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     fn add(&mut self, block: &Block) -> Result<()> {
+        if stacked::is_inner(self.sys, block)?
+            && let Some(parent) = block.slaves.first().and_then(|name| self.ids.get(name)).cloned()
+        {
+            // What is made of it is made of the container.
+            self.ids.insert(block.name.clone(), parent);
+            return Ok(());
+        }
         let (id, kind) = self.kind(block)?;
         md::claim(&mut self.layout, &kind);
         let id = self.unique(id);

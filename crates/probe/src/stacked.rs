@@ -17,7 +17,8 @@ pub(crate) fn read(sys: &dyn Sys, block: &Block, parents: &[NodeId]) -> Result<O
 
 /// What a device-mapper device is, by the prefix that its tool gives its uuid.
 pub(crate) fn mapped(name: &str, uuid: &str, first: &NodeId, parents: &[NodeId]) -> (NodeId, Kind) {
-    if uuid.starts_with("CRYPT-") {
+    // Other prefixes (CRYPT-PLAIN, CRYPT-TCRYPT, CRYPT-BITLK) have no header that could be made again.
+    if uuid.starts_with("CRYPT-LUKS") {
         let kind = LuksMapping { parent: first.clone(), name: name.to_owned() };
         return (NodeId(format!("luks:{}", part(uuid, 2))), Kind::LuksMapping(kind));
     }
@@ -42,6 +43,20 @@ pub(crate) fn mapped(name: &str, uuid: &str, first: &NodeId, parents: &[NodeId])
     };
     let id = if uuid.is_empty() { name } else { uuid };
     (NodeId(format!("dm:{id}")), Kind::LogicalVolume(kind))
+}
+
+/// Whether cryptsetup put this device between a container with integrity protection and its open side: part of the
+/// container, and nothing of its own.
+pub(crate) fn is_inner(sys: &dyn Sys, block: &Block) -> Result<bool> {
+    if !block.name.starts_with("dm-") {
+        return Ok(false);
+    }
+    let base = format!("/sys/block/{}/dm", block.name);
+    let Some(uuid) = sys.read_opt(format!("{base}/uuid"))? else { return Ok(false) };
+    // cryptsetup 2.4 and later name it CRYPT-SUBDEV, older ones CRYPT-INTEGRITY.
+    let name = || -> Result<String> { Ok(sys.read_opt(format!("{base}/name"))?.unwrap_or_default()) };
+    Ok(uuid.starts_with("CRYPT-SUBDEV-")
+        || (uuid.starts_with("CRYPT-INTEGRITY-") && name()?.ends_with("_dif")))
 }
 
 /// The `n`th word between dashes; the whole where there are not so many.
@@ -85,5 +100,7 @@ mod tests {
             "luks:0123456789abcdef0123456789abcdef"
         );
         assert_eq!(mapped("weird", "", &parent, &parents).0.0, "dm:weird");
+        let (_, plain) = mapped("cswap", "CRYPT-PLAIN-cswap", &parent, &parents);
+        assert!(matches!(plain, Kind::LogicalVolume(volume) if volume.group.is_empty()));
     }
 }

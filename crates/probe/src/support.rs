@@ -1,6 +1,6 @@
 //! What can be made again, and why the rest cannot. Looks at the model only.
 
-use layout::{Device, FsKind, Kind, Layout};
+use layout::{Content, Device, FsKind, Kind, Layout};
 
 use crate::ext;
 use crate::mounts::MountEntry;
@@ -22,7 +22,13 @@ pub(crate) fn plain(layout: &Layout, device: &Device) -> Option<&'static str> {
         }
         Kind::LogicalVolume(volume) if volume.group.is_empty() => Some("a device-mapper volume"),
         Kind::LogicalVolume(_) => Some("an LVM logical volume"),
-        Kind::LuksMapping(_) => Some("an encrypted volume (LUKS)"),
+        Kind::LuksMapping(mapping) => {
+            let below = layout.device(&mapping.parent)?;
+            match below.content {
+                Content::Luks(_) => plain(layout, below),
+                _ => Some("an encrypted volume whose header is not in front of its data"),
+            }
+        }
     }
 }
 
