@@ -112,7 +112,12 @@ impl Runner<'_> {
 
     /// Asks the kernel to read the table again. A refusal shows in what the kernel then says.
     fn reread(&self, device: &Path) -> Result<(), Error> {
-        let cmd = Cmd::new("blockdev").arg("--rereadpt").arg(device.to_string_lossy()).accept(&[1]);
+        let node = device.to_string_lossy();
+        let cmd = match sysfs::is_mapped(&sysfs::name(&node)) {
+            // The kernel knows no partitions of device-mapper devices: kpartx makes them, as devices.
+            true => Cmd::new("kpartx").args(["-u", "-s", &node]).accept(&[1]),
+            false => Cmd::new("blockdev").args(["--rereadpt", &node]).accept(&[1]),
+        };
         self.sys.run(&cmd)?;
         self.settle()
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sys::{Error as SysError, Result, Sys, SysExt};
+use sys::{Cmd, Error as SysError, Result, Sys, SysExt};
 
 /// sysfs counts in units of 512 bytes, whatever the disk's sectors are.
 pub(crate) const UNIT: u64 = 512;
@@ -104,6 +104,9 @@ impl Facts {
 pub(crate) fn partitions(sys: &dyn Sys, disk: &str) -> Result<BTreeMap<u32, Part>> {
     let dir = dir(disk);
     let mut found = BTreeMap::new();
+    if is_mapped(disk) {
+        return mapped_partitions(sys, disk);
+    }
     for name in sys.list(&dir)? {
         let inside = dir.join(&name);
         // A partition may vanish while we look: then it is none.
@@ -114,6 +117,56 @@ pub(crate) fn partitions(sys: &dyn Sys, disk: &str) -> Result<BTreeMap<u32, Part
         found.insert(part, Part { name, start, size });
     }
     Ok(found)
+}
+
+/// Whether device-mapper made it: a disk behind several paths, a volume, an open container.
+pub(crate) fn is_mapped(disk: &str) -> bool {
+    disk.starts_with("dm-")
+}
+
+/// The partitions of a device-mapper disk, which kpartx made as devices of their own: their uuid is `partN-` and that
+/// of the disk (multipath-tools `kpartx/kpartx.c`).
+fn mapped_partitions(sys: &dyn Sys, disk: &str) -> Result<BTreeMap<u32, Part>> {
+    let uuid = |name: &str| sys.read_opt(dir(name).join("dm/uuid")).ok().flatten().unwrap_or_default();
+    let own = uuid(disk);
+    let mut found = BTreeMap::new();
+    for name in sys.list(Path::new("/sys/block"))?.into_iter().filter(|name| is_mapped(name)) {
+        let uuid = uuid(&name);
+        let Some((part, of)) = uuid.strip_prefix("part").and_then(|rest| rest.split_once('-')) else {
+            continue;
+        };
+        if own.is_empty() || of != own {
+            continue;
+        }
+        if let Ok(part) = part.parse::<u32>() {
+            let start = mapped_start(sys, disk, &name)?.saturating_mul(UNIT);
+            let size = number(sys, &dir(&name).join("size"))?.saturating_mul(UNIT);
+            found.insert(part, Part { name, start, size });
+        }
+    }
+    Ok(found)
+}
+
+/// Where a partition of a device-mapper disk begins, in units of 512 bytes: only device-mapper's own table
+/// (`0 LENGTH linear MAJOR:MINOR OFFSET`) knows. A logical partition lies in the extended one.
+fn mapped_start(sys: &dyn Sys, disk: &str, part: &str) -> Result<u64> {
+    let mapped = sys.read_opt(dir(part).join("dm/name"))?.unwrap_or_default();
+    let cmd = Cmd::new("dmsetup").args(["table", &mapped]);
+    let table = sys.run(&cmd)?.text();
+    let words: Vec<&str> = table.split_whitespace().collect();
+    let offset = match words.as_slice() {
+        ["0", _, "linear", _, offset] => offset.parse::<u64>().ok(),
+        _ => None,
+    };
+    let unexpected = || SysError::Answer { what: cmd.line(), detail: format!("'{}'", table.trim()) };
+    let offset = offset.ok_or_else(unexpected)?;
+    match below(sys, part)?.as_slice() {
+        [outer] if outer == disk => Ok(offset),
+        [outer] if outer != part && is_mapped(outer) => {
+            Ok(mapped_start(sys, disk, outer)?.saturating_add(offset))
+        }
+        _ => Err(unexpected()),
+    }
 }
 
 /// The directory of any block device in sysfs, partitions included.

@@ -14,9 +14,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::list("AUTOEXCLUDE_PATH", &["/media", "/run", "/mnt", "/tmp"], "Directories below which mounted filesystems are left out."),
     Setting::list("COVERAGE_WAIVE", &[], "Devices or mount points that cannot be recovered and that you accept to lose, by name. Without it `rear mkbackup` refuses to run when something could not be recovered. New in this program."),
     Setting::words("DISKS_TO_BE_WIPED", &[], "Disks which unattended recovery may erase although they carry data of another machine: stable names (`/dev/disk/by-id/…`) or kernel names. Without it only blank disks and the machine's own are taken."),
-    Setting::switch("AUTOEXCLUDE_MULTIPATH", "y", "Leave out multipath devices.")
-        .refused("Multipath devices cannot be recreated yet; `rear mkbackup` names them if they are needed.")
-        .quiet(YES),
+    Setting::switch("AUTOEXCLUDE_MULTIPATH", "n", "Leave out disks that are reached over several paths.")
+        .refused("Such a disk is saved and recreated like every other one; name those that shall be left alone in EXCLUDE_COMPONENTS.")
+        .quiet(NO),
     Setting::words("AUTOEXCLUDE_USB_PATH", &[], "Mount points of USB disks that are left out.")
         .refused("They would be treated like all storage; use EXCLUDE_MOUNTPOINTS or EXCLUDE_COMPONENTS."),
     Setting::words("AUTOEXCLUDE_AUTOFS", &[], "Leave out automatic mounts.")
@@ -55,6 +55,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::words("FILES_TO_PATCH_PATTERNS", &[], "Restored files in which device names are replaced.")
         .ignored("Identifiers are restored, so files that use them stay right; fstab, crypttab and the boot loader's files are corrected where one could not be kept."),
     Setting::switch("BOOT_OVER_SAN", "", "Carry the multipath tools in the rescue system.")
-        .refused("Multipath devices cannot be recreated yet; the machine could not be recovered from a SAN disk.")
-        .quiet(NO),
+        .ignored("They are carried wherever the machine has them.")
+        .quiet(YES),
 ];

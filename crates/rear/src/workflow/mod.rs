@@ -7,6 +7,7 @@ pub mod layout;
 pub mod machine;
 pub mod mkbackup;
 pub mod mountonly;
+pub mod multipath;
 pub mod preflight;
 pub mod proof;
 pub mod recover;

@@ -16,6 +16,7 @@ use sys::mount::Mount;
 use sys::{Cmd, Sys};
 
 use super::mkbackup::utc;
+use super::multipath;
 use super::recover::{TARGET_ROOT, rescue_config};
 use crate::cli::Mountonly;
 use crate::context::{Context, is_rescue_system};
@@ -45,6 +46,7 @@ pub fn run(context: &Context, options: &Mountonly) -> Result<()> {
         return undo::run(context);
     }
     let saved = if options.found { None } else { saved_layout(context, options)? };
+    multipath::start(context, saved.as_ref())?;
     let mut attached = undo::Attached::read()?;
     let stage = context.ui.stage("attach");
     let mounts = match &saved {

@@ -17,7 +17,7 @@ use plan::{Choices, Plan};
 use sys::Sys;
 
 use super::beneath::{self, MountPoint};
-use super::{machine, mkbackup, proof};
+use super::{machine, mkbackup, multipath, proof};
 use crate::cli::Recover;
 use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_system, require_root};
 use crate::failure::{Code, Failure, Result};
@@ -167,6 +167,7 @@ impl Fitted {
 
 fn fit(context: &Context, opened: &Opened, options: &Recover) -> Result<Fitted> {
     let stage = context.ui.stage("probe");
+    multipath::start(context, Some(&opened.layout))?;
     let sequences = Sequences::read(&context.sys)?;
     let present = probe::machine(&context.sys)?;
     let mut protected = BTreeMap::new();
