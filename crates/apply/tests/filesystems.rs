@@ -6,6 +6,7 @@
 mod machine;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use apply::{Journal, Silent};
@@ -140,6 +141,35 @@ fn vfat_and_swap() {
             "mkswap -q @",
             "mkswap -q -L fifteen-bytes-x -U d385b3ca-a3f5-4b8b-999c-83cec26cc6cb @",
             "mkswap -q -U clear @",
+        ],
+    );
+}
+
+/// Filesystems of data partitions; their tools are not everywhere, and NILFS2's refuse plain files.
+#[test]
+fn data() {
+    let tools = ["mkfs.f2fs", "mkfs.jfs", "jfs_tune", "mkntfs", "ntfslabel", "mkfs.exfat", "tune.exfat"];
+    let there =
+        |tool: &&str| ["/usr/sbin", "/usr/bin", "/sbin"].iter().any(|dir| Path::new(dir).join(tool).exists());
+    if let Some(tool) = tools.iter().find(|tool| !there(tool)) {
+        eprintln!("skipped: {tool} is not installed");
+        return;
+    }
+    round_trip(
+        GIB / 8,
+        &[
+            "mke2fs -q -F @",
+            "mkfs.f2fs -f -q @",
+            "mkfs.f2fs -f -q -w 4096 -l two-words -U d385b3ca-a3f5-4b8b-999c-83cec26cc6cb @",
+            "mkfs.f2fs -f -q -O extra_attr,inode_checksum,sb_checksum,quota,compression,inode_crtime,lost_found @ 200000",
+            "mkfs.f2fs -f -q -O verity,project_quota,extra_attr,flexible_inline_xattr -l ünïcode @",
+            "mkfs.jfs -q @",
+            "mkfs.jfs -q -O -s 3 -L sixteen_letters_ @ 20000;jfs_tune -U d385b3ca-a3f5-4b8b-999c-83cec26cc6cb @",
+            "mkntfs -Q -F -q @",
+            "mkntfs -Q -F -q -c 65536 -L wörk -p 2048 -H 255 -S 63 @ 100001;ntfslabel --new-serial=00ABCDEF00000001 @",
+            "mkntfs -Q -F -q -s 4096 @",
+            "mkfs.exfat @",
+            "mkfs.exfat -c 4096 -L elevenxxxxx @;tune.exfat -I 0x0000abcd @",
         ],
     );
 }

@@ -63,7 +63,8 @@ const JUNK: &[&str] = &[
 const ESSENTIAL: &[&str] = &[
     "ext4", "xfs", "btrfs", "vfat", "nls_cp437", "nls_iso8859-1", "nls_utf8", "nls_ascii", "isofs", "udf",
     "squashfs", "overlay", "loop", "sr_mod", "cdrom", "sd_mod", "sg", "usb-storage", "uas", "dm-mod",
-    "efivarfs", "nfs", "cifs", "af_packet",
+    "dm-thin-pool", "dm-cache", "dm-cache-smq", "dm-raid", "dm-writecache", "dm-mirror", "dm-snapshot",
+    "efivarfs", "nfs", "cifs", "af_packet", "ntfs3", "exfat", "f2fs", "jfs", "nilfs2",
     // LUKS: what reads key slots, and what may be needed to open a container that was not open before.
     "dm-crypt", "dm-integrity", "algif_skcipher", "algif_hash", "xts", "cbc", "essiv", "ecb", "sha256", "sha512",
     "hmac", "authenc", "aes", "aesni_intel", "serpent", "twofish", "camellia", "adiantum",

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Btrfs, Bytes};
+use crate::{Btrfs, Bytes, Exfat, F2fs, Jfs, Nilfs, Ntfs};
 
 /// A filesystem on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,16 @@ pub enum FsKind {
     Vfat(Vfat),
     /// btrfs.
     Btrfs(Btrfs),
+    /// F2FS.
+    F2fs(F2fs),
+    /// JFS.
+    Jfs(Jfs),
+    /// NTFS.
+    Ntfs(Ntfs),
+    /// exFAT.
+    Exfat(Exfat),
+    /// NILFS2.
+    Nilfs(Nilfs),
     /// Known by name only: it cannot be made again.
     Other {
         /// The type as `blkid` names it.
@@ -44,8 +54,20 @@ impl Filesystem {
             FsKind::Xfs(_) => "xfs",
             FsKind::Vfat(_) => "vfat",
             FsKind::Btrfs(_) => "btrfs",
+            FsKind::F2fs(_) => "f2fs",
+            FsKind::Jfs(_) => "jfs",
+            FsKind::Ntfs(_) => "ntfs",
+            FsKind::Exfat(_) => "exfat",
+            FsKind::Nilfs(_) => "nilfs2",
             FsKind::Other { name } => name,
         }
+    }
+}
+
+impl FsKind {
+    /// Whether it keeps no owners, modes and attributes of Unix: they are what the mount says.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Vfat(_) | Self::Exfat(_) | Self::Ntfs(_))
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod btrfs;
 mod check;
+mod data;
 mod device;
 mod diff;
 mod filesystem;
@@ -25,6 +26,7 @@ mod words;
 
 pub use btrfs::{Btrfs, BtrfsDevice, BtrfsQuota, QuotaGroup, Subvolume};
 pub use check::Violation;
+pub use data::{Exfat, F2fs, Jfs, Nilfs, Ntfs};
 pub use device::{
     Content, Device, Disk, GptEntry, Kind, MbrEntry, MbrRole, Multipath, NodeId, Partition, PartitionEntry,
     PartitionTable,

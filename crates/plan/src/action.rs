@@ -6,7 +6,9 @@ use layout::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Command, Target, btrfs, ext, luks, lvm, md, swap, table, vfat, xfs};
+use crate::{
+    Command, Target, btrfs, exfat, ext, f2fs, jfs, luks, lvm, md, nilfs, ntfs, swap, table, vfat, xfs,
+};
 
 /// Where a btrfs is mounted, from its top, while its subvolumes are made.
 pub const SUBVOLUMES_AT: &str = "/run/rear/btrfs";
@@ -283,6 +285,11 @@ impl Action {
                 FsKind::Ext(kind) => ext::commands(filesystem, kind, device),
                 FsKind::Xfs(kind) => xfs::commands(filesystem, kind, device),
                 FsKind::Vfat(kind) => vfat::commands(filesystem, kind, device),
+                FsKind::F2fs(kind) => f2fs::commands(filesystem, kind, device),
+                FsKind::Jfs(kind) => jfs::commands(filesystem, kind, device),
+                FsKind::Ntfs(kind) => ntfs::commands(filesystem, kind, device),
+                FsKind::Exfat(kind) => exfat::commands(filesystem, kind, device),
+                FsKind::Nilfs(kind) => nilfs::commands(filesystem, kind, device),
                 FsKind::Btrfs(kind) => {
                     let others: Vec<String> = others.iter().map(nodes).collect();
                     btrfs::commands(filesystem, kind, device, &others)

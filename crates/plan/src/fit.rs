@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::describe::{disk as name, holds};
 use crate::erase::{self, may_erase};
 use crate::own::{has_own_content, is_safe, is_same};
-use crate::{FitError, blank, ext, table, vfat, xfs};
+use crate::{FitError, blank, ext, f2fs, jfs, ntfs, table, vfat, xfs};
 
 /// What the operator decided beforehand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,6 +109,11 @@ pub fn minimum_size(saved: &Layout, disk: &Device) -> Bytes {
             FsKind::Ext(kind) => ext::size(kind),
             FsKind::Xfs(kind) => xfs::size(kind),
             FsKind::Vfat(kind) => vfat::size(kind),
+            FsKind::F2fs(kind) => f2fs::size(kind),
+            FsKind::Jfs(kind) => jfs::size(kind),
+            FsKind::Ntfs(kind) => ntfs::size(kind),
+            // Their tools always fill a device: on a larger one they would be larger.
+            FsKind::Exfat(_) | FsKind::Nilfs(_) => disk.size,
             FsKind::Btrfs(_) | FsKind::Other { .. } => disk.size,
         },
         _ => disk.size,

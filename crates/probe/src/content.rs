@@ -74,6 +74,11 @@ fn identify(dev: &Dev<'_>, context: &Context<'_>) -> sys::Result<Look> {
     if md_holder && let Some(content) = md::content(dev)? {
         return Ok(content.into());
     }
+    if context.holders.iter().any(|name| name.starts_with("drbd"))
+        && let Some(content) = other::drbd(dev)?
+    {
+        return Ok(content.into());
+    }
     let table = if context.whole { table::read(dev, context.sector)? } else { Found::None };
     match table {
         Found::Table(table, entries) => {

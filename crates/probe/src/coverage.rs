@@ -10,8 +10,9 @@ use crate::btrfs::{self, views::Top};
 use crate::components;
 use crate::md::{self, Membership};
 use crate::mounts::{self, MountEntry};
+use crate::other;
 use crate::rules::{Class, class, component, is_below, trim};
-use crate::support::{plain, problem};
+use crate::support::{carried, plain, problem};
 
 /// The rule of what is left out because its owner named it.
 pub(crate) const WAIVED: &str = "waived by COVERAGE_WAIVE";
@@ -243,7 +244,7 @@ impl Work<'_> {
     fn local(&mut self, mount: &MountEntry, hidden: bool) -> Result<()> {
         let point = mount.mount_point.as_str();
         let device = mounts::node_of(self.sys, self.layout, mount)?;
-        let (decision, left_out) = self.judge(mount, device, hidden);
+        let (decision, left_out) = self.judge(mount, device, hidden)?;
         if decision == Decision::Captured {
             self.result.mounts.push(point.to_owned());
         }
@@ -272,7 +273,7 @@ impl Work<'_> {
 
     /// The decision for a filesystem of this machine's disks, and whether it only leaves the files out, without
     /// saying that they may be lost.
-    fn judge(&self, mount: &MountEntry, device: Option<&Device>, hidden: bool) -> (Decision, bool) {
+    fn judge(&self, mount: &MountEntry, device: Option<&Device>, hidden: bool) -> Result<(Decision, bool)> {
         let point = mount.mount_point.as_str();
         if let Some(device) = device
             && let Some(first) = self.layout.mounts_of(&device.id).next()
@@ -280,38 +281,38 @@ impl Work<'_> {
             && mount.fs_type != "btrfs"
         {
             let how = if mount.root == "/" { "second mount" } else { "second view (bind mount)" };
-            return (
+            return Ok((
                 excluded(format!("{how} of {}, which is mounted at {}", device.path, first.mount_point)),
                 false,
-            );
+            ));
         }
         if let Some(device) = device
             && mount.fs_type == "btrfs"
             && self.is_second_view(mount, device)
         {
-            return (excluded(format!("second view of the btrfs on {}", device.path)), false);
+            return Ok((excluded(format!("second view of the btrfs on {}", device.path)), false));
         }
         if let Some(device) = device
             && let Some(rule) = self.component_rule(device)
         {
-            return (excluded(format!("EXCLUDE_COMPONENTS names {rule}")), true);
+            return Ok((excluded(format!("EXCLUDE_COMPONENTS names {rule}")), true));
         }
         let named = |rules: &'_ [String]| rules.iter().any(|rule| trim(component(rule)) == point);
         if named(self.rules.exclude_backup) {
-            return (excluded(NOT_SAVED), false);
+            return Ok((excluded(NOT_SAVED), false));
         }
         if named(self.rules.exclude_mountpoints) {
-            return (excluded("EXCLUDE_MOUNTPOINTS"), true);
+            return Ok((excluded("EXCLUDE_MOUNTPOINTS"), true));
         }
         if let Some(device) = device
             && mount.fs_type == "btrfs"
             && (hidden || self.autoexcluded(point).is_some())
             && self.has_other_view(mount, device)
         {
-            return (excluded("second view: its files are read from the top of the btrfs"), false);
+            return Ok((excluded("second view: its files are read from the top of the btrfs"), false));
         }
         if let Some(dir) = self.autoexcluded(point) {
-            return (excluded(format!("below {dir} (AUTOEXCLUDE_PATH)")), true);
+            return Ok((excluded(format!("below {dir} (AUTOEXCLUDE_PATH)")), true));
         }
         let decision = match (hidden, device) {
             (true, _) => unsupported(format!(
@@ -324,12 +325,15 @@ impl Work<'_> {
             (false, None) => {
                 unsupported(format!("{} ('{}') cannot be made again", mount.fs_type, mount.source))
             }
-            (false, Some(device)) => match problem(self.layout, mount, device) {
-                Some(why) => unsupported(why),
-                None => Decision::Captured,
-            },
+            (false, Some(device)) => {
+                let why = match problem(self.layout, mount, device) {
+                    None => carried(self.sys, mount, device)?,
+                    why => why,
+                };
+                why.map_or(Decision::Captured, unsupported)
+            }
         };
-        (self.waived(point, device, decision), false)
+        Ok((self.waived(point, device, decision), false))
     }
 
     fn autoexcluded(&self, point: &str) -> Option<&String> {
@@ -474,6 +478,9 @@ impl Work<'_> {
             let blank = matches!(disk.content, Content::Empty | Content::Unknown { .. });
             let spared = self.spared.iter().any(|id| ids.contains(&id));
             if !needed && (self.rules.autoexclude_disks || !fixed || blank || spared) {
+                if fixed && !spared && self.depended_on(&tree) {
+                    continue;
+                }
                 let rule = "nothing of it is in the backup: left untouched";
                 self.row(&disk.path, Some(disk), "disk", excluded(rule));
                 continue;
@@ -484,6 +491,27 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Storage of a kind that a machine has for a reason, although no mount leads to the disk: the reason is told to nobody but the owner.
+    /// Whether there was any; its rows say that the disk stays as it is only where its owner says so.
+    fn depended_on(&mut self, tree: &[&Device]) -> bool {
+        let found: Vec<_> =
+            tree.iter().filter_map(|device| Some((*device, other::advice(&device.content)?))).collect();
+        for (device, (what, advice)) in &found {
+            if let Some(rule) = self.component_rule(device).cloned() {
+                let rule = excluded(format!("EXCLUDE_COMPONENTS names {rule}"));
+                self.row(&device.path, Some(device), "", rule);
+                continue;
+            }
+            let why = format!(
+                "{} ({what}) is neither saved nor made again: {advice}; to leave it alone as it is, name {} in EXCLUDE_COMPONENTS",
+                device.path, device.path
+            );
+            let decision = self.waived(&device.path, Some(device), unsupported(why));
+            self.row(&device.path, Some(device), "", decision);
+        }
+        !found.is_empty()
     }
 
     /// What lies unused on a disk that is made again: it would be lost.

@@ -1,10 +1,11 @@
-//! Names of filesystems and containers that cannot be made again yet, so that they are refused by name and not
-//! taken for nothing. The names are those of blkid.
+//! Filesystems of data partitions, and the names of filesystems and containers that cannot be made again, so that they are refused
+//! by name and not taken for nothing. The names are those of blkid.
 
-use layout::{Content, Filesystem, FsKind};
+use layout::{Content, Filesystem, FsKind, LogicalVolume};
 
-use crate::bytes::{has, le32};
+use crate::bytes::{be32, has, le32};
 use crate::device::Dev;
+use crate::{exfat, f2fs, jfs, nilfs, ntfs};
 
 /// Magic bytes at fixed places: filesystem name, offset, bytes.
 const FILESYSTEMS: [(&str, u64, &[u8]); 19] = [
@@ -42,12 +43,68 @@ const CONTAINERS: [(&str, u64, &[u8]); 9] = [
     ("snapshot store of device-mapper", 0, b"SnAp"),
 ];
 
+/// Technologies that a machine may depend on without a mount that shows it: how their contents are called here, and what to do.
+const DEPENDED_ON: [(&str, &str); 7] = [
+    ("bcache device", "detach the cache (bcache-super-show, make-bcache) and use the disk itself"),
+    ("Stratis pool", "back it up with its own tools"),
+    ("VDO volume", "back it up with its own tools"),
+    ("dm-integrity device", "use integrity within LUKS2 or LVM RAID instead"),
+    ("ZFS member", "save the pool with zfs send"),
+    ("bcachefs", "move its files to another filesystem"),
+    ("DRBD backing device", "recover it from its peer"),
+];
+
+/// What to do about a content that is neither saved nor made again and that a machine has for a reason; `None` for everything else.
+pub(crate) fn advice(content: &Content) -> Option<(&'static str, &'static str)> {
+    let name = match content {
+        Content::Unknown { what } => what.as_str(),
+        Content::Filesystem(fs) => fs.fs_type(),
+        _ => return None,
+    };
+    DEPENDED_ON.into_iter().find(|(what, _)| *what == name)
+}
+
+/// What a mapped device of no known tool is, by the uuid that its tool gives it, or by its name.
+pub(crate) fn mapped(volume: &LogicalVolume) -> &'static str {
+    let kinds = [
+        ("CRYPT-INTEGRITY-", "a dm-integrity device"),
+        ("CRYPT-", "an encrypted volume without a LUKS header"),
+        ("stratis-", "a part of a Stratis pool"),
+        ("VDO-", "a VDO volume"),
+    ];
+    let numbered = |prefix: &str| {
+        let rest = volume.name.strip_prefix(prefix);
+        volume.uuid.is_empty() && rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    if let Some((_, what)) = kinds.iter().find(|(prefix, _)| volume.uuid.starts_with(prefix)) {
+        what
+    } else if numbered("bcache") {
+        "a bcache device"
+    } else if numbered("drbd") {
+        "a DRBD device"
+    } else {
+        "a device-mapper volume"
+    }
+}
+
+/// DRBD keeps its own metadata in the last 4 KiB (drbd-utils `user/shared/drbdmeta.c`, versions 8.0, 8.4 and 9), so that what lies on the
+/// replicated device is seen from the start.
+pub(crate) fn drbd(dev: &Dev<'_>) -> sys::Result<Option<Content>> {
+    let Some(at) = (dev.size & !4095).checked_sub(4096) else { return Ok(None) };
+    let magic = be32(&dev.read(at, 64)?, 60);
+    let known = magic.is_some_and(|magic| (0x8374_026A..=0x8374_026D).contains(&magic));
+    Ok(known.then(|| unknown("DRBD backing device")))
+}
+
 /// Recognises a foreign filesystem or container by its magic bytes.
 pub(crate) fn find(dev: &Dev<'_>) -> sys::Result<Option<Content>> {
     for (what, offset, magic) in CONTAINERS {
         if has(&dev.read(offset, magic.len())?, 0, magic) {
             return Ok(Some(unknown(what)));
         }
+    }
+    if let Some(filesystem) = known(dev)? {
+        return Ok(Some(Content::Filesystem(filesystem)));
     }
     for (name, offset, magic) in FILESYSTEMS {
         if !has(&dev.read(offset, magic.len())?, 0, magic) {
@@ -68,7 +125,26 @@ pub(crate) fn find(dev: &Dev<'_>) -> sys::Result<Option<Content>> {
     if zfs(dev)? {
         return Ok(Some(unknown("ZFS member")));
     }
+    if let Some(content) = drbd(dev)? {
+        return Ok(Some(content));
+    }
     raid_at_end(dev)
+}
+
+/// Filesystems that can be made again. One that has the magic bytes of these but impossible numbers is known by its name only.
+fn known(dev: &Dev<'_>) -> sys::Result<Option<Filesystem>> {
+    if let Some(filesystem) = ntfs::read(dev)? {
+        return Ok(Some(filesystem));
+    }
+    if let Some(filesystem) = exfat::read(dev)? {
+        return Ok(Some(filesystem));
+    }
+    let found = f2fs::parse(&dev.read(f2fs::OFFSET, f2fs::LEN)?)
+        .or(nilfs::parse(&dev.read(nilfs::OFFSET, nilfs::LEN)?));
+    match found {
+        Some(filesystem) => Ok(Some(filesystem)),
+        None => Ok(jfs::parse(&dev.read(jfs::OFFSET, jfs::LEN)?)),
+    }
 }
 
 fn unknown(what: &str) -> Content {

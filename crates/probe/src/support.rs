@@ -1,9 +1,10 @@
-//! What can be made again, and why the rest cannot. Looks at the model only.
+//! What can be made again, and why the rest cannot.
 
 use layout::{Content, Device, FsKind, Kind, Layout};
+use sys::Sys;
 
-use crate::ext;
 use crate::mounts::MountEntry;
+use crate::{Result, ext, nilfs, ntfs, other};
 
 /// Why a device is no plain disk or partition; `None` when it is one.
 pub(crate) fn plain(layout: &Layout, device: &Device) -> Option<&'static str> {
@@ -20,7 +21,7 @@ pub(crate) fn plain(layout: &Layout, device: &Device) -> Option<&'static str> {
             let members = array.members().filter_map(|member| layout.device(&member.device));
             members.filter_map(|member| plain(layout, member)).next()
         }
-        Kind::LogicalVolume(volume) if volume.group.is_empty() => Some("a device-mapper volume"),
+        Kind::LogicalVolume(volume) if volume.group.is_empty() => Some(other::mapped(volume)),
         Kind::LogicalVolume(_) => Some("an LVM logical volume"),
         Kind::LuksMapping(mapping) => {
             let below = layout.device(&mapping.parent)?;
@@ -47,6 +48,7 @@ pub(crate) fn problem(layout: &Layout, mount: &MountEntry, device: &Device) -> O
     let family = |name: &str| match name {
         "ext2" | "ext3" | "ext4" => "ext".to_owned(),
         "msdos" => "vfat".to_owned(),
+        "ntfs3" => "ntfs".to_owned(),
         other => other.to_owned(),
     };
     if family(&mount.fs_type) != family(fs.fs_type()) && mount.fs_type != "fuseblk" {
@@ -62,9 +64,25 @@ pub(crate) fn problem(layout: &Layout, mount: &MountEntry, device: &Device) -> O
         FsKind::Ext(e) => ext::unknown_features(e).or(part),
         FsKind::Xfs(xfs) if !xfs.log_internal => Some("its log lies on another device".to_owned()),
         FsKind::Xfs(xfs) if xfs.realtime => Some("it has a realtime section".to_owned()),
-        FsKind::Xfs(_) | FsKind::Vfat(_) => part,
+        FsKind::Xfs(_)
+        | FsKind::Vfat(_)
+        | FsKind::F2fs(_)
+        | FsKind::Jfs(_)
+        | FsKind::Ntfs(_)
+        | FsKind::Exfat(_)
+        | FsKind::Nilfs(_) => part,
         FsKind::Btrfs(btrfs) => crate::btrfs::problem(btrfs),
         FsKind::Other { name } => Some(format!("{name} cannot be made again")),
     };
     why.map(|why| format!("{path} ({}): {why}", fs.fs_type()))
+}
+
+/// Why an archive cannot hold all that a mounted filesystem holds; `None` when it can. Asks the machine.
+pub(crate) fn carried(sys: &dyn Sys, mount: &MountEntry, device: &Device) -> Result<Option<String>> {
+    let why = match device.filesystem().map(|fs| &fs.kind) {
+        Some(FsKind::Ntfs(_)) => ntfs::problem(sys, mount)?,
+        Some(FsKind::Nilfs(_)) => nilfs::snapshots(sys, &device.path),
+        _ => None,
+    };
+    Ok(why.map(|why| format!("{} ({}): {why}", device.path, mount.fs_type)))
 }

@@ -343,3 +343,62 @@ fn what_lies_on_stacked_devices_is_linked_and_refused_by_name() {
         assert!(probe::sources(&fake, &layout).unwrap().contains(&disk.id));
     }
 }
+
+/// Storage that this program cannot make again is never passed over in silence, whether it shares a disk with the system or not.
+#[test]
+fn what_cannot_be_made_again_is_never_a_green_run() {
+    use std::os::unix::fs::FileExt;
+    const SIZE: u64 = 16 * MIB;
+    let cases: [(&str, u64, &[u8]); 7] = [
+        ("bcache device", 4096 + 24, &[0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65]),
+        ("dm-integrity device", 0, b"integrt\0"),
+        ("DRBD backing device", SIZE - 4096 + 60, &[0x83, 0x74, 0x02, 0x6D]),
+        ("Stratis pool", 512 + 4, b"!Stra0tis\x86\xFF\x02^\x41rh"),
+        ("VDO volume", 0, b"dmvdo001"),
+        ("ZFS member", (128 << 10) + 8192, &[0x0C, 0xB1, 0xBA, 0]),
+        ("bcachefs", 4096 + 24, &[0xC6, 0x85, 0x73, 0xF6, 0x66, 0xCE, 0x90, 0xA9]),
+    ];
+    for (name, at, magic) in cases {
+        let put = |image: &str, at: u64| {
+            std::fs::OpenOptions::new().write(true).open(image).unwrap().write_all_at(magic, at).unwrap();
+        };
+        // A disk of its own that nothing mounted leads to.
+        let mut fake = machine(|_| {});
+        let image = fake.image("second", SIZE);
+        put(image.to_str().unwrap(), at);
+        fake.disk("vdb", &image, 512);
+        let rules = Rules { autoexclude_disks: true, ..Rules::default() };
+        let refusal = refused(&cover(&fake, &rules));
+        let text = format!("/dev/vdb ({name}) is neither saved nor made again: ");
+        assert!(refusal.len() == 1 && refusal[0].starts_with(&text), "{name}: {refusal:?}");
+        let disk = ["/dev/vdb".to_owned()];
+        assert_eq!(refused(&cover(&fake, &Rules { exclude_components: &disk, ..rules })), [""; 0], "{name}");
+        assert_eq!(refused(&cover(&fake, &Rules { waive: &disk, ..rules })), [""; 0], "{name}");
+        // On the disk of the system, in a partition of the same size.
+        let fake = machine(|image| put(image, at));
+        let refusal = refused(&cover(&fake, &Rules::default()));
+        assert!(refusal.len() == 1 && refusal[0].contains(name), "{name}: {refusal:?}");
+    }
+}
+
+#[test]
+fn an_ntfs_that_windows_has_used_is_refused_and_another_is_plain_files() {
+    if !std::path::Path::new("/usr/sbin/mkntfs").exists() {
+        eprintln!("skipped: mkntfs is not installed");
+        return;
+    }
+    let fake = machine(|image| {
+        tool("mkntfs", &["-Q", "-F", "-q", "-L", "data", image]);
+    });
+    fake.mounts(&[(1, "/", "ext4"), (3, "/win", "fuseblk")]);
+    fake.put("/proc/sys/kernel/osrelease", "6.1.0\n");
+    fake.put("/win/file", "x");
+    let refusal = refused(&cover(&fake, &Rules::default()));
+    assert!(refusal.len() == 1 && refusal[0].contains("no driver ntfs3"), "{refusal:?}");
+    fake.put("/lib/modules/6.1.0/kernel/fs/ntfs3/ntfs3.ko", "");
+    let coverage = cover(&fake, &Rules::default());
+    assert_eq!((refused(&coverage).len(), coverage.mounts.len()), (0, 2));
+    fake.put("/win/System Volume Information/x", "");
+    let refusal = refused(&cover(&fake, &Rules::default()));
+    assert!(refusal.len() == 1 && refusal[0].contains("Windows permissions"), "{refusal:?}");
+}

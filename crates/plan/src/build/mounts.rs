@@ -1,6 +1,6 @@
 //! The mounts below the target directory, parents first. Mounts nothing.
 
-use layout::Mount;
+use layout::{Device, FsKind, Mount};
 
 use super::{Maker, PlanError};
 use crate::Action;
@@ -37,7 +37,7 @@ impl Maker<'_> {
                 target,
                 mount_point: mount.mount_point.clone(),
                 directory: if directory.is_empty() { "/".into() } else { directory },
-                fs_type: mount.fs_type.clone(),
+                fs_type: self.fs_type(mount),
                 options: needed(mount),
             };
             let why = match mount.mount_point.as_str() {
@@ -47,6 +47,16 @@ impl Maker<'_> {
             self.push(action, why);
         }
         Ok(())
+    }
+
+    /// The type to mount it as. What a program of its own presented (ntfs-3g, exfat-fuse) is mounted by the kernel.
+    fn fs_type(&self, mount: &Mount) -> String {
+        let filesystem = self.saved.device(&mount.device).and_then(Device::filesystem);
+        match filesystem.map(|filesystem| &filesystem.kind) {
+            Some(FsKind::Ntfs(_)) => "ntfs3".to_owned(),
+            Some(FsKind::Exfat(_)) => "exfat".to_owned(),
+            _ => mount.fs_type.clone(),
+        }
     }
 }
 
@@ -71,12 +81,15 @@ pub(crate) fn needed(mount: &Mount) -> Vec<String> {
         "check",
         "quiet",
     ];
+    // What ntfs3 and exfat take of the same kind; the other options of ntfs-3g mean nothing to them.
+    const OWNERS: [&str; 5] = ["uid", "gid", "umask", "dmask", "fmask"];
     if mount.fs_type == "btrfs" {
         return vec![format!("subvol={}", mount.root)];
     }
-    if mount.fs_type != "vfat" {
+    if !["vfat", "exfat", "ntfs", "ntfs3", "fuseblk"].contains(&mount.fs_type.as_str()) {
         return Vec::new();
     }
+    let known: &[&str] = if mount.fs_type == "vfat" { &VFAT } else { &OWNERS };
     let name = |option: &str| option.split('=').next().unwrap_or_default().to_owned();
-    mount.options.iter().filter(|option| VFAT.contains(&name(option).as_str())).cloned().collect()
+    mount.options.iter().filter(|option| known.contains(&name(option).as_str())).cloned().collect()
 }

@@ -3,7 +3,7 @@
 use layout::{Content, Device, FsKind, Kind};
 
 use super::Maker;
-use crate::{btrfs, ext, luks, lvm, md, swap, table, vfat, xfs};
+use crate::{btrfs, exfat, ext, f2fs, jfs, luks, lvm, md, nilfs, ntfs, swap, table, vfat, xfs};
 
 impl Maker<'_> {
     /// All that cannot be recreated, as sentences that name the device.
@@ -55,6 +55,15 @@ impl Maker<'_> {
                 FsKind::Ext(kind) => ext::refuse(fs, kind).or_else(|| too_large(ext::size(kind))),
                 FsKind::Xfs(kind) => xfs::refuse(fs, kind).or_else(|| too_large(xfs::size(kind))),
                 FsKind::Vfat(kind) => vfat::refuse(fs, kind).or_else(|| too_large(vfat::size(kind))),
+                FsKind::F2fs(kind) => f2fs::refuse(fs, kind).or_else(|| too_large(f2fs::size(kind))),
+                FsKind::Jfs(kind) => jfs::refuse(fs, kind).or_else(|| too_large(jfs::size(kind))),
+                FsKind::Ntfs(kind) => ntfs::refuse(fs, kind).or_else(|| too_large(ntfs::size(kind))),
+                FsKind::Exfat(kind) => {
+                    exfat::refuse(device, fs, kind).or_else(|| too_large(exfat::size(kind)))
+                }
+                FsKind::Nilfs(kind) => {
+                    nilfs::refuse(device, fs, kind).or_else(|| too_large(nilfs::size(kind)))
+                }
                 FsKind::Btrfs(kind) => btrfs::refuse(fs, kind),
                 FsKind::Other { name } => Some(format!("the filesystem {name} cannot be recreated")),
             },

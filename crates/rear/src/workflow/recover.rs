@@ -336,7 +336,10 @@ fn plain_mounts(layout: &Layout) -> Vec<PathBuf> {
     layout
         .mounts
         .iter()
-        .filter(|mount| mount.fs_type == "vfat")
+        .filter(|mount| {
+            let filesystem = layout.device(&mount.device).and_then(layout::Device::filesystem);
+            filesystem.is_some_and(|filesystem| filesystem.kind.is_plain())
+        })
         .map(|mount| PathBuf::from(&mount.mount_point))
         .collect()
 }
