@@ -1,4 +1,5 @@
-# LUKS 2 with authenticated encryption.
+# LUKS 2 with authenticated encryption, with a new passphrase.
+NEW_KEYS=1
 create() {
     echo 'label: gpt
 size=48M' | table "$d1"

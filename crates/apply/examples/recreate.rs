@@ -2,23 +2,29 @@
 //! drill runs in its guest. Never touches the disk that carries `/`, and asks nothing: whoever starts it has
 //! nothing to lose on the other disks.
 //!
-//!     recreate save FILE      probe, and write the layout of all disks but the root's
-//!     recreate plan FILE      what would be done to bring that layout back
-//!     recreate apply FILE     do it
-//!     recreate diff A B       every difference between two layouts; exit code 1 if there are any
+//!     recreate save FILE [new-keys]   probe, and write the layout of all disks but the root's; LUKS headers beside it
+//!     recreate plan FILE              what would be done to bring that layout back
+//!     recreate apply FILE             do it
+//!     recreate diff A B               every difference between two layouts; exit code 1 if there are any
+//!
+//! Containers come back from their headers, or with `new-keys` with a new passphrase; either way the drill's own one
+//! opens them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use layout::{Layout, NodeId};
+use layout::{Content, Layout, NodeId};
 use plan::{Choices, Plan};
-use sys::{Cancel, Sys};
+use sys::{Cancel, Cmd, Secret, Sys};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// What stands in the place of a recovery point's id.
 const POINT: &str = "storage drill";
+
+/// What opens every container of the drill.
+const PASSPHRASE: &str = "drill";
 
 fn main() -> ExitCode {
     // What is run goes to standard error, so that a failed layout can be understood from its log alone.
@@ -32,11 +38,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["save", file] => save(Path::new(file)).map(|()| ExitCode::SUCCESS),
+        ["save", file] => save(Path::new(file), true).map(|()| ExitCode::SUCCESS),
+        ["save", file, "new-keys"] => save(Path::new(file), false).map(|()| ExitCode::SUCCESS),
         ["plan", file] => show(Path::new(file)).map(|()| ExitCode::SUCCESS),
         ["apply", file] => apply(Path::new(file)).map(|()| ExitCode::SUCCESS),
         ["diff", old, new] => diff(Path::new(old), Path::new(new)),
-        _ => Err("use: recreate save FILE | plan FILE | apply FILE | diff A B".into()),
+        _ => Err("use: recreate save FILE [new-keys] | plan FILE | apply FILE | diff A B".into()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("recreate: {error}");
@@ -48,10 +55,55 @@ fn load(file: &Path) -> Result<Layout> {
     Ok(Layout::from_json(&std::fs::read_to_string(file)?)?)
 }
 
-fn save(file: &Path) -> Result<()> {
+fn save(file: &Path, headers: bool) -> Result<()> {
     let sys = sys::Real::new(Cancel::on_signals()?);
-    let layout = without_root(probe::machine(&sys)?);
+    let mut layout = without_root(probe::machine(&sys)?);
+    for device in &mut layout.devices {
+        if let Content::Luks(luks) = &mut device.content {
+            let header = header_file(file, &luks.uuid);
+            if headers && !header.exists() {
+                let backup = Cmd::new("cryptsetup").args(["luksHeaderBackup", "--batch-mode"]);
+                let to = format!("--header-backup-file={}", header.display());
+                sys.run(&backup.arg(to).arg(device.path.clone()))?;
+            }
+            luks.sealed = headers;
+        }
+    }
     Ok(std::fs::write(file, layout.to_json()?)?)
+}
+
+/// Where the header of a container lies beside its layout.
+fn header_file(layout: &Path, uuid: &str) -> PathBuf {
+    layout.with_extension(format!("{uuid}.header"))
+}
+
+/// The drill's containers: their headers, read back, and the one passphrase.
+struct Keys {
+    headers: BTreeMap<String, Vec<u8>>,
+    passphrase: Secret,
+}
+
+impl Keys {
+    fn of(file: &Path, saved: &Layout) -> Result<Self> {
+        let mut headers = BTreeMap::new();
+        for device in &saved.devices {
+            if let Content::Luks(luks) = &device.content
+                && luks.sealed
+            {
+                headers.insert(luks.uuid.clone(), std::fs::read(header_file(file, &luks.uuid))?);
+            }
+        }
+        Ok(Self { headers, passphrase: Secret::new(PASSPHRASE) })
+    }
+}
+
+impl apply::Keys for Keys {
+    fn header(&self, uuid: &str) -> Option<&[u8]> {
+        self.headers.get(uuid).map(Vec::as_slice)
+    }
+    fn key(&self, _uuid: &str) -> Option<&Secret> {
+        Some(&self.passphrase)
+    }
 }
 
 /// The layout without the disks that carry the running system, and all that lies on them.
@@ -106,12 +158,14 @@ impl apply::Progress for Aloud {
 fn apply(file: &Path) -> Result<()> {
     let cancel = Cancel::on_signals()?;
     let sys = sys::Real::new(cancel.clone());
-    let Fitted { present, protected, sequences, plan } = fit(&sys, &load(file)?)?;
+    let saved = load(file)?;
+    let keys = Keys::of(file, &saved)?;
+    let Fitted { present, protected, sequences, plan } = fit(&sys, &saved)?;
     // A journal of an earlier run must not make this one skip anything.
     let place = std::env::temp_dir().join(format!("recreate-{}", std::process::id()));
     let mut journal = apply::Journal::open(&place.join("journal.json"), &plan)?;
     let targets = apply::targets_since(&sys, &plan, &present, &protected, &sequences)?;
-    let applied = apply::run(&sys, &plan, targets, &mut journal, &Aloud, &cancel)?;
+    let applied = apply::run_with_keys(&sys, &keys, &plan, targets, &mut journal, &Aloud, &cancel)?;
     for (id, node) in &applied.devices {
         println!("{id} {}", node.display());
     }
@@ -120,7 +174,16 @@ fn apply(file: &Path) -> Result<()> {
 }
 
 fn diff(old: &Path, new: &Path) -> Result<ExitCode> {
-    let (old, new) = (load(old)?, load(new)?);
+    let (old, mut new) = (load(old)?, load(new)?);
+    for device in &mut new.devices {
+        let before = old.device(&device.id).map(|device| &device.content);
+        if let (Content::Luks(luks), Some(Content::Luks(before))) = (&mut device.content, before)
+            && !before.sealed
+        {
+            // A container with a new passphrase has none of its old key slots.
+            *luks = luks.clone().with_keys_of(before);
+        }
+    }
     let changes = layout::diff(&old, &new);
     for change in &changes {
         println!("{change}");

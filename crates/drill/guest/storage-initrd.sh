@@ -3,7 +3,7 @@
 set -eu
 into=$(mktemp -d)
 cd "$into"
-mkdir -p bin lib64 proc sys dev root modules
+mkdir -p bin lib64 proc sys dev run root modules
 for program in sh mount insmod switch_root; do
     real=$(command -v $program)
     cp -L "$real" "bin/$program"
@@ -23,16 +23,17 @@ done | awk '!seen[$1]++ { print $1 }' | while read -r file; do
 done
 cat > init <<'END'
 #!/bin/sh
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
+mount -n -t proc proc /proc
+mount -n -t sysfs sys /sys
+mount -n -t devtmpfs dev /dev
+mount -n -t tmpfs run /run
 for module in /modules/*; do insmod "$module"; done
 # The disk's driver looks at it in its own time.
 until [ -b /dev/vda ]; do :; done
-mount -t ext4 -o rw /dev/vda /root
-mount -o move /dev /root/dev
-mount -o move /sys /root/sys
-mount -o move /proc /root/proc
+mount -n -t ext4 -o rw /dev/vda /root
+mount -n -o move /dev /root/dev
+mount -n -o move /sys /root/sys
+mount -n -o move /proc /root/proc
 exec switch_root /root /usr/lib/drill/helper
 END
 chmod 755 init

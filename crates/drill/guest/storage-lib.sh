@@ -54,7 +54,7 @@ paths_on() {
 }
 
 settle() {
-    udevadm settle --timeout=60
+    udevadm settle --timeout=120
     for entry in /sys/block/md*; do
         [ -e "$entry/md/sync_action" ] || continue
         mdadm --wait-clean "/dev/${entry##*/}" > /dev/null 2>&1
@@ -70,7 +70,7 @@ settle() {
         done
     fi
     sync
-    udevadm settle --timeout=60
+    udevadm settle --timeout=120
 }
 
 # "LABEL NODE" of every block device that the layout has, with names that do not depend on the kernel's numbers.
@@ -165,7 +165,11 @@ of_node() {
         # The BIOS parameter block, without the flags of the moment.
         dd if="$node" bs=1 skip=11 count=25 2>/dev/null | od -An -tx1 > "$to/$label-bpb"
         ;;
-    crypto_LUKS) cryptsetup luksDump "$node" > "$to/$label-luksDump" 2>&1 ;;
+    crypto_LUKS)
+        cryptsetup luksDump "$node" > "$to/$label-luksDump" 2>&1
+        # Salts and digests of a new key are new, and the number of changes begins anew.
+        [ -z "$NEW_KEYS" ] || sed -i -E '/^(Epoch|MK (digest|salt|iterations)|Keyslots|Key Slot|Tokens)/,$d' "$to/$label-luksDump"
+        ;;
     linux_raid_member)
         mdadm --examine "$node" | grep -E '^ *(Version|Feature Map|Array UUID|Name|Raid Level|Raid Devices|Avail Dev Size|Used Dev Size|Array Size|Data Offset|Super Offset|Internal Bitmap|Layout|Chunk Size|Device Role|Array State|this|UUID)\b' \
             > "$to/$label-examine"
@@ -270,7 +274,7 @@ stop_all() {
         for entry in /sys/block/md*; do
             [ -e "$entry/md" ] && mdadm --stop "/dev/${entry##*/}" > /dev/null 2>&1
         done
-        udevadm settle --timeout=30
+        udevadm settle --timeout=120
         is_stopped && return 0
         sleep 0.5
     done
@@ -305,7 +309,7 @@ wipe_all() {
     done < /run/disks
     paths_off
     rm -rf /etc/lvm/backup/* /etc/lvm/archive/* /run/lvm/* /run/mdadm/* /etc/multipath /etc/multipath.conf
-    udevadm settle --timeout=30
+    udevadm settle --timeout=120
 }
 
 wipe_path() {

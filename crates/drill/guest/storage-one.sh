@@ -4,12 +4,14 @@
 #   down    stops what the drill cannot stop by itself
 #   stale   leaves signatures of other things on the wiped disks
 #   check   looks at the recreated layout more closely
-# and by variables: EXPECT="refused: words of the reason", KEEP=1 (the disks are not wiped before they are recreated).
+# and by variables: EXPECT="refused: words of the reason", KEEP=1 (the disks are not wiped before they are recreated),
+# NEW_KEYS=1 (containers come back with a new passphrase, without their headers).
 name=$1
 dir=$share/out/$name
 . ./storage-lib.sh
 EXPECT=
 KEEP=
+NEW_KEYS=
 up() { :; }
 down() { :; }
 stale() { :; }
@@ -66,7 +68,7 @@ stage settle
 settle
 must up
 stage save
-product save "$dir/a.json" || refused
+product save "$dir/a.json" ${NEW_KEYS:+new-keys} || refused
 raw "$dir/a"
 must down
 stage teardown
@@ -88,7 +90,7 @@ stage settle-again
 settle
 must up
 stage save-again
-product save "$dir/b.json" || fail "$(said)"
+product save "$dir/b.json" ${NEW_KEYS:+new-keys} || fail "$(said)"
 raw "$dir/b"
 [ ! -s /run/unanswered ] || fail "the drill's own question was not answered: $(tail -n 1 /run/unanswered)"
 stage compare
