@@ -108,5 +108,5 @@ fn paths_and_partitions_are_one_disk() {
     assert_eq!(layout.mounted_at("/srv").unwrap().path, "/dev/dm-1");
     // The disk in use is known whichever path leads to it.
     let sources = probe::sources(&machine, &layout).unwrap();
-    assert_eq!(sources.into_iter().collect::<Vec<_>>(), [disk.id.clone()]);
+    assert_eq!(sources.iter().collect::<Vec<_>>(), [&disk.id]);
 }
