@@ -178,6 +178,10 @@ pub(crate) fn read(
     ids: &BTreeMap<String, NodeId>,
     layout: &Layout,
 ) -> Result<Option<(NodeId, Kind)>> {
+    // The kernel names every array so: md0, md_d0, md_NAME.
+    if !block.name.starts_with("md") {
+        return Ok(None);
+    }
     let files = Files { sys, base: format!("/sys/block/{}/md", block.name) };
     let Some(level) = files.text("level")? else { return Ok(None) };
     let metadata = files.metadata()?;
