@@ -3,3 +3,4 @@ create() {
     one_part linux "$d1"
     mkfs.btrfs -q -L 'one device' "$(part "$d1" 1)"
 }
+EXPECT="refused: was not mounted"

@@ -169,8 +169,11 @@ fn apply(file: &Path) -> Result<()> {
     for (id, node) in &applied.devices {
         println!("{id} {}", node.display());
     }
+    // There are no files to restore in between.
+    let problems = apply::finish(&sys, &saved, &applied.devices)?;
     applied.mounts.unmount()?;
-    Ok(std::fs::remove_dir_all(place)?)
+    std::fs::remove_dir_all(place)?;
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ").into()) }
 }
 
 fn diff(old: &Path, new: &Path) -> Result<ExitCode> {

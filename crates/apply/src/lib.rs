@@ -7,6 +7,7 @@
 
 mod disk;
 mod error;
+mod finish;
 mod hands;
 mod journal;
 mod keys;
@@ -18,6 +19,7 @@ mod sysfs;
 
 pub use disk::{Sequences, Targets, WritableDisk, targets, targets_since};
 pub use error::Error;
+pub use finish::finish;
 pub use hands::{Hands, Kernel};
 pub use journal::Journal;
 pub use keys::{HeaderFile, Keys, NoKeys};

@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         mounts: vec![PathBuf::from("/")],
         exclude: Exclude::default(),
         skip_paths: Vec::new(),
+        views: Vec::new(),
     };
 
     let start = Instant::now();

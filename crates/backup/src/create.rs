@@ -28,8 +28,19 @@ pub struct Source {
     pub mounts: Vec<PathBuf>,
     /// What to leave out.
     pub exclude: Exclude,
-    /// Files and directories of our own (absolute paths in the machine) that are left out completely.
+    /// Files and directories (absolute paths in the machine) that are left out completely.
     pub skip_paths: Vec<PathBuf>,
+    /// What no mount of the machine shows, and is archived all the same.
+    pub views: Vec<View>,
+}
+
+/// A tree that has no place in the machine: the top of a btrfs of which only subvolumes are mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The directory that shows it now.
+    pub root: PathBuf,
+    /// The place that it has in the archive, as an absolute path in the machine; its parent is in the archive.
+    pub at: PathBuf,
 }
 
 /// Why a file is named at the end.

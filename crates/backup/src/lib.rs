@@ -38,7 +38,7 @@ mod walk;
 use std::path::PathBuf;
 
 pub use compare::{Comparison, Difference, compare};
-pub use create::{Created, Problem, ProblemKind, Source, create};
+pub use create::{Created, Problem, ProblemKind, Source, View, create};
 pub use entry::{Entry, Kind};
 pub use error::Error;
 pub use exclude::Exclude;

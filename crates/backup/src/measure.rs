@@ -65,6 +65,7 @@ mod tests {
             mounts: vec!["/".into()],
             exclude: Exclude::new(&["/cache/*".to_owned()]).unwrap(),
             skip_paths: vec!["/image".into()],
+            views: Vec::new(),
         };
         let options = Options { level: 3, threads: 1, cancel: sys::Cancel::default() };
         let bytes = measure(&source, &options).unwrap();

@@ -49,6 +49,8 @@ pub struct Walk<'a, S> {
     options: &'a Options,
     sink: &'a mut S,
     root: OwnedFd,
+    /// The stored path for which `root` stands: empty for the machine, else the place of a view.
+    place: Vec<u8>,
     xattrs: Xattrs,
     /// First name of each file with several names, and how many are still to come.
     links: HashMap<FileId, (Vec<u8>, u32)>,
@@ -88,14 +90,13 @@ fn absolute(path: &[u8]) -> Vec<u8> {
 
 impl<'a, S: Sink> Walk<'a, S> {
     pub fn new(source: &'a Source, options: &'a Options, sink: &'a mut S) -> Result<Self, Error> {
-        let what = || format!("open {}", source.root.display());
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(&source.root, flags, Mode::empty()).map_err(Error::io(what()))?;
+        let root = open_root(&source.root)?;
         Ok(Self {
             source,
             options,
             sink,
             root,
+            place: Vec::new(),
             xattrs: Xattrs::new(),
             links: HashMap::new(),
             mounts: source.mounts.iter().map(|path| stored_path(path)).collect(),
@@ -123,7 +124,22 @@ impl<'a, S: Sink> Walk<'a, S> {
             self.parents_of(&mount, &mut parents)?;
             self.tree(&mount)?;
         }
+        for view in &self.source.views {
+            self.root = open_root(&view.root)?;
+            self.place = stored_path(&view.at);
+            let top = self.place.clone();
+            self.tree(&top)?;
+        }
         Ok(())
+    }
+
+    /// A stored path as it is called below `root`.
+    fn below<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        match path.strip_prefix(self.place.as_slice()) {
+            _ if self.place.is_empty() => path,
+            Some([b'/', rest @ ..]) => rest,
+            _ => b".",
+        }
     }
 
     fn is_skipped(&self, path: &[u8]) -> bool {
@@ -166,7 +182,7 @@ impl<'a, S: Sink> Walk<'a, S> {
                 continue;
             };
             if level.fd.is_none() {
-                match open_dir(self.root.as_fd(), &level.path, OFlags::RDONLY) {
+                match open_dir(self.root.as_fd(), self.below(&level.path), OFlags::RDONLY) {
                     Ok(fd) => level.fd = Some(fd),
                     Err(error) => {
                         let path = join(&level.path, &name);
@@ -203,7 +219,7 @@ impl<'a, S: Sink> Walk<'a, S> {
         }
         let stat = match parent {
             Some((parent, _)) => metadata::stat_at(parent, name),
-            None => metadata::stat_at(&self.root, path),
+            None => metadata::stat_at(&self.root, self.below(path)),
         };
         let stat = match stat {
             Ok(stat) if stat.kind == Some(Kind::Directory) => stat,
@@ -228,7 +244,7 @@ impl<'a, S: Sink> Walk<'a, S> {
         }
         let opened = match parent {
             Some((parent, _)) => open_quietly(parent, name, OFlags::DIRECTORY),
-            None => open_dir(self.root.as_fd(), path, OFlags::RDONLY),
+            None => open_dir(self.root.as_fd(), self.below(path), OFlags::RDONLY),
         };
         let fd = match opened {
             Ok(fd) => fd,
@@ -441,6 +457,11 @@ impl<'a, S: Sink> Walk<'a, S> {
     fn problem(&mut self, path: &[u8], kind: ProblemKind, detail: &str) {
         self.sink.problem(Problem { path: machine_path(path), kind, detail: detail.to_owned() });
     }
+}
+
+fn open_root(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(Error::io(format!("open {}", path.display())))
 }
 
 /// Opens for reading without changing the access time, where the owner of the file allows that.

@@ -20,6 +20,36 @@ fn entries(manifest: &Path) -> BTreeMap<Vec<u8>, Entry> {
 }
 
 #[test]
+fn what_no_mount_shows_has_a_place_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tree, top, target) = (dir.path().join("tree"), dir.path().join("top"), dir.path().join("target"));
+    std::fs::create_dir_all(tree.join("etc")).unwrap();
+    std::fs::write(tree.join("etc/f"), b"1").unwrap();
+    // Deeper than what is kept open on the way down: the way from the top is walked again.
+    let deep: PathBuf = std::iter::repeat_n("d", 140).collect();
+    std::fs::create_dir_all(top.join(&deep).join("a")).unwrap();
+    std::fs::create_dir_all(top.join("x").join(".top")).unwrap();
+    for path in [deep.join("a/f"), deep.join("f"), "x/f".into(), "shown".into(), "f".into()] {
+        std::fs::write(top.join(path), b"22").unwrap();
+    }
+    let mut source = source(&tree);
+    source.views.push(backup::View { root: top.clone(), at: "/.top".into() });
+    source.skip_paths = vec!["/.top/shown".into()];
+    let made = create(&source, dir.path());
+    assert_eq!(made.problems, []);
+    let (archive, manifest) = (dir.path().join("a.tar.zst"), dir.path().join("a.manifest"));
+    std::fs::create_dir_all(target.join(".top")).unwrap();
+    let restore = Restore { archive: &archive, manifest: &manifest, target: &target, plain: Vec::new() };
+    assert_eq!(backup::restore(&restore, &options(), &()).unwrap().problems, []);
+    assert_eq!(backup::compare(&manifest, &target, &[], &options(), &()).unwrap().differences, []);
+    assert_eq!(backup::extra(&manifest, &target, &[], &options()).unwrap(), Vec::<PathBuf>::new());
+    for path in [deep.join("a/f"), deep.join("f"), "x/f".into(), "f".into()] {
+        assert_eq!(std::fs::read(target.join(".top").join(path)).unwrap(), b"22");
+    }
+    assert!(target.join(".top/x/.top").is_dir() && !target.join(".top/shown").exists());
+}
+
+#[test]
 fn everything_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let (tree, target) = (dir.path().join("tree"), dir.path().join("target"));

@@ -47,7 +47,7 @@ pub fn rewrite_identifiers(root: &Path, changes: &[(String, String)]) -> Result<
     Ok(touched)
 }
 
-fn candidates(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn candidates(root: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = FILES
         .iter()
         .filter_map(|path| resolve(root, Path::new(path)))

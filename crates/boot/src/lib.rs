@@ -20,6 +20,7 @@ mod option;
 mod restore;
 mod rooted;
 mod sector;
+mod subvolid;
 
 pub use capture::{capture, check};
 pub use chain::{Link, check_boot_code, check_chain, check_chain_with};
@@ -28,3 +29,4 @@ pub use facts::{BootFacts, DiskBoot, EfiEntry, EfiFacts, EspFacts, FORMAT, Hex, 
 pub use identifiers::rewrite_identifiers;
 pub use initramfs::{initramfs_needs_rebuild, rebuild_initramfs};
 pub use restore::{BootReport, Target, WriteDisk, restore_boot};
+pub use subvolid::{Renumbered, names_subvolids, rewrite_subvolids};

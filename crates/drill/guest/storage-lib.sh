@@ -203,7 +203,6 @@ of_btrfs() {
     btrfs filesystem df "$at" | cut -d: -f1 > "$3/$1-btrfs-profiles"
     btrfs subvolume list -a "$at" | sed 's/.* path //;s,<FS_TREE>/,,' | sort > "$3/$1-btrfs-subvolumes"
     btrfs subvolume list -r "$at" | sed 's/.* path //' | sort > "$3/$1-btrfs-readonly"
-    btrfs subvolume list -s -a "$at" | sed 's/.* path //;s,<FS_TREE>/,,' | sort > "$3/$1-btrfs-snapshots"
     btrfs subvolume get-default "$at" | sed 's/.* path /path /' > "$3/$1-btrfs-default"
     # A number of a subvolume cannot be given again; limits and the number of groups can.
     btrfs qgroup show -re --raw "$at" 2>/dev/null | sed -E 's/^0\/[0-9]+/0\/N/' | awk 'NR > 2 { print $1, $4, $5 }' | sort > "$3/$1-btrfs-qgroups"

@@ -37,6 +37,7 @@ mod xfs;
 
 pub use action::{Action, Danger, SUBVOLUMES_AT, Step};
 pub use assemble::{Attach, FoundMount, assemble, assemble_found, found_mounts};
+pub use btrfs::finish as finish_btrfs;
 pub use build::{PlanError, plan, recoverable, storage};
 pub use command::Command;
 pub use describe::{content as describe_content, disk as describe_disk};

@@ -107,6 +107,12 @@ impl Mounts {
         self.0.push(mount);
     }
 
+    /// Takes the one at this place out, to unmount it before the others.
+    pub fn take(&mut self, target: &Path) -> Option<Mount> {
+        let index = self.0.iter().rposition(|mount| mount.target == target)?;
+        Some(self.0.remove(index))
+    }
+
     /// Unmounts all, newest first; the first failure is returned after all were tried.
     pub fn unmount(mut self) -> Result<()> {
         let mut result = Ok(());

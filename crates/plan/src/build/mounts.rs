@@ -83,13 +83,15 @@ pub(crate) fn needed(mount: &Mount) -> Vec<String> {
     ];
     // What ntfs3 and exfat take of the same kind; the other options of ntfs-3g mean nothing to them.
     const OWNERS: [&str; 5] = ["uid", "gid", "umask", "dmask", "fmask"];
+    let name = |option: &str| option.split('=').next().unwrap_or_default().to_owned();
     if mount.fs_type == "btrfs" {
-        return vec![format!("subvol={}", mount.root)];
+        // Compressed files may not fit uncompressed.
+        let compress = mount.options.iter().filter(|option| name(option).starts_with("compress"));
+        return std::iter::once(format!("subvol={}", mount.root)).chain(compress.cloned()).collect();
     }
     if !["vfat", "exfat", "ntfs", "ntfs3", "fuseblk"].contains(&mount.fs_type.as_str()) {
         return Vec::new();
     }
     let known: &[&str] = if mount.fs_type == "vfat" { &VFAT } else { &OWNERS };
-    let name = |option: &str| option.split('=').next().unwrap_or_default().to_owned();
     mount.options.iter().filter(|option| known.contains(&name(option).as_str())).cloned().collect()
 }

@@ -200,7 +200,7 @@ impl<'a> Maker<'a> {
             let filesystem = layout::Filesystem { used: None, ..filesystem.clone() };
             let action = Action::MakeFilesystem { target: target.clone(), filesystem, others };
             self.push(action, was(&device.path, &at));
-            if !kind.subvolumes.is_empty() {
+            if !crate::btrfs::subvolumes(kind, "").is_empty() {
                 let btrfs = Box::new(kind.clone());
                 self.push(Action::MakeSubvolumes { target, btrfs }, "files belong to subvolumes".into());
             }

@@ -11,3 +11,4 @@ pub mod multipath;
 pub mod preflight;
 pub mod proof;
 pub mod recover;
+pub mod subvolumes;

@@ -54,7 +54,9 @@ pub fn run(context: &Context, options: &Mountonly) -> Result<()> {
             let wanted: Vec<NodeId> = saved.mounts.iter().map(|mount| mount.device.clone()).collect();
             let next = |present: &Layout, tried: &[Attach]| plan::assemble(saved, present, &wanted, tried);
             let present = attach(context, options, &mut attached, &next)?;
-            plan::found_mounts(saved, &present)
+            // What a recovery shows at a reserved place has none in the machine.
+            let mounts = plan::found_mounts(saved, &present);
+            mounts.into_iter().filter(|mount| !probe::is_top(&mount.mount_point)).collect()
         }
         None => {
             let next = |present: &Layout, tried: &[Attach]| plan::assemble_found(present, tried);

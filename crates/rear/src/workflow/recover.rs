@@ -17,7 +17,7 @@ use plan::{Choices, Plan};
 use sys::Sys;
 
 use super::beneath::{self, MountPoint};
-use super::{machine, mkbackup, multipath, proof};
+use super::{machine, mkbackup, multipath, proof, subvolumes};
 use crate::cli::Recover;
 use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_system, require_root};
 use crate::failure::{Code, Failure, Result};
@@ -88,8 +88,10 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     } else {
         wait_for_restore(context)?;
     }
+    subvolumes::renumber(context, &opened.layout, root, &mut problems)?;
     finish::boot(context, &opened, &mut applied, root, &mut problems)?;
     beneath::restore(root, &opened.hidden, &plain_mounts(&opened.layout), &mut problems)?;
+    subvolumes::finish(context, &opened.layout, &mut applied, root, &mut problems)?;
     proof::storage(context, &opened.layout, &applied, &mut problems)?;
     mkbackup::hook(
         &context.sys,

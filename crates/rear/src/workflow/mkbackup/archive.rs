@@ -15,6 +15,7 @@ use crate::workflow::beneath::{self, MountPoint};
 use crate::workflow::machine::Machine;
 use crate::workflow::mkbackup::Destinations;
 use crate::workflow::preflight::{self, Refusals};
+use crate::workflow::subvolumes;
 
 /// Where the captured filesystems are shown without what is mounted over them (in our own mount namespace).
 const EXPOSED: &str = "/run/rear/source";
@@ -49,13 +50,17 @@ pub fn data_bytes(context: &Context, machine: &Machine, destinations: &Destinati
     if destinations.work_dirs().all(|dir| preflight::is_ample(context, dir, used)) {
         return Ok(used);
     }
+    let (views, shown) = subvolumes::show(&machine.layout, &machine.coverage.tops)?;
     let source = Source {
         root: PathBuf::from("/"),
         mounts: machine.coverage.mounts.iter().map(PathBuf::from).collect(),
         exclude: exclude(context)?,
-        skip_paths: with_real_paths(&destinations.own().collect::<Vec<_>>()),
+        skip_paths: left_out(machine, &destinations.own().collect::<Vec<_>>()),
+        views,
     };
-    Ok(backup::measure(&source, &context.archive_options())?.min(used))
+    let measured = backup::measure(&source, &context.archive_options())?;
+    shown.unmount()?;
+    Ok(measured.min(used))
 }
 
 /// What the configuration leaves out.
@@ -73,6 +78,12 @@ fn with_real_paths(paths: &[PathBuf]) -> Vec<PathBuf> {
     paths.iter().cloned().chain(real).collect()
 }
 
+/// Our own files, and what of a btrfs is read elsewhere or not at all.
+fn left_out(machine: &Machine, own: &[PathBuf]) -> Vec<PathBuf> {
+    let elsewhere = machine.coverage.skip.iter().map(PathBuf::from);
+    with_real_paths(own).into_iter().chain(elsewhere).collect()
+}
+
 /// Archives every covered filesystem into `dir`. Files that cannot be read fail the run; files that changed or
 /// vanished meanwhile are named.
 pub fn create(
@@ -85,15 +96,17 @@ pub fn create(
 ) -> Result<Archive> {
     let exclude = exclude(context)?;
     let mounts: Vec<PathBuf> = machine.coverage.mounts.iter().map(PathBuf::from).collect();
-    let skip_paths = with_real_paths(skip);
+    let skip_paths = left_out(machine, skip);
     let (root, exposed, hidden) = expose(&mounts)?;
-    let source = Source { root, mounts, exclude, skip_paths };
+    let (views, shown) = subvolumes::show(&machine.layout, &machine.coverage.tops)?;
+    let source = Source { root, mounts, exclude, skip_paths, views };
     let total = machine.data_bytes();
     let archive = sys::fs::create_private(&dir.join(point::ARCHIVE))?;
     let manifest = sys::fs::create_private(&dir.join(point::MANIFEST))?;
     let stage = context.ui.stage_of("archive", total);
     let created = backup::create(&source, &archive, &manifest, &context.archive_options(), &stage)?;
 
+    shown.unmount()?;
     exposed.unmount()?;
 
     let unreadable: Vec<_> =

@@ -32,7 +32,10 @@ pub fn unmount_leftovers(context: &Context, options: &Recover) -> Result<()> {
         .hint("mount the recovery point at another place, such as /mnt/backup"));
     }
     let mounts = probe::mountinfo(&context.sys)?;
-    let ours = |point: &Path| point.starts_with(target) || point == Path::new(super::beneath::PLACE);
+    let ours = |point: &Path| {
+        point.starts_with(target)
+            || [super::beneath::PLACE, plan::SUBVOLUMES_AT].iter().any(|one| point == Path::new(one))
+    };
     for mount in mounts.iter().rev().filter(|mount| ours(Path::new(&mount.mount_point))) {
         context.ui.explain(format!("unmounting {}, left by an earlier recovery", mount.mount_point));
         sys::mount::unmount(Path::new(&mount.mount_point))?;
