@@ -8,8 +8,9 @@ use image::RescueConfig;
 use rustix::mount::MountFlags;
 use sys::{Cmd, Sys, SysExt};
 
-/// Where the medium is mounted.
-pub const DIRECTORY: &str = "/run/rear/medium";
+/// Below which the medium is mounted, at a place of its own for each run: the kernel mounts no device twice at one
+/// place, and a run that was killed leaves its mount behind.
+const DIRECTORY: &str = "/run/rear/medium";
 
 /// How long to wait for a device that is slow to appear (USB).
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -156,7 +157,8 @@ fn volume_id(sys: &dyn Sys, device: &Path) -> Result<Option<String>, sys::Error>
 
 /// Mounts the device and looks for the marker; what is not ours is unmounted again.
 fn open(sys: &dyn Sys, device: &Path, config: &RescueConfig) -> Result<Option<Medium>, sys::Error> {
-    let dir = PathBuf::from(DIRECTORY);
+    let dir = Path::new(DIRECTORY).join(std::process::id().to_string());
+    sys::fs::create_dir_private(Path::new(DIRECTORY))?;
     sys::fs::create_dir_private(&dir)?;
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mount = sys::mount::Mount::new(&device.to_string_lossy(), &dir, "iso9660", flags, "")?;
