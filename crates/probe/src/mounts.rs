@@ -193,7 +193,9 @@ pub(crate) fn options(mount: &MountEntry, fstab: &[FstabEntry]) -> Vec<String> {
     }
     let mut kept: Vec<String> = Vec::new();
     for option in mount.options.iter().chain(&mount.super_options) {
-        if !VOLATILE.contains(&option.as_str()) && !kept.contains(option) {
+        // Of a btrfs, what is mounted is named twice; a new filesystem gives another number.
+        let numbered = option.starts_with("subvolid=");
+        if !VOLATILE.contains(&option.as_str()) && !numbered && !kept.contains(option) {
             kept.push(option.clone());
         }
     }

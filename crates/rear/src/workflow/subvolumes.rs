@@ -77,6 +77,20 @@ pub fn renumber(context: &Context, saved: &Layout, root: &Path, problems: &mut V
     Ok(())
 }
 
+/// Where the mounts of the saved layout show subvolumes below their own: also those whose files are read from another
+/// mount, or not at all, and that no archive has at this place.
+pub fn places(saved: &Layout) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    for mount in &saved.mounts {
+        let Some(btrfs) = saved.device(&mount.device).and_then(btrfs_of) else { continue };
+        let root = Path::new(mount.root.trim_start_matches('/'));
+        let below = btrfs.subvolumes.iter().filter_map(|one| Path::new(&one.path).strip_prefix(root).ok());
+        let below = below.filter(|rest| !rest.as_os_str().is_empty());
+        places.extend(below.map(|rest| Path::new(&mount.mount_point).join(rest)));
+    }
+    places
+}
+
 /// The last steps on each btrfs, when all files are in their places: the reserved places go away, quota groups get
 /// their limits, and what was read-only is so again.
 pub fn finish(
@@ -117,6 +131,49 @@ fn remove_place(root: &Path, place: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_follow_the_roots_of_mounts() {
+        use layout::{
+            Bytes, Content, Disk, DiskIdentity, Filesystem, Firmware, Kind, NodeId, SectorSize, Subvolume,
+        };
+        let mut saved = Layout::new(layout::Machine {
+            hostname: String::new(),
+            firmware: Firmware::Bios,
+            architecture: String::new(),
+            system: String::new(),
+        });
+        let one = |path: &str| Subvolume { id: 256, path: path.into(), read_only: false, snapshot_of: None };
+        let btrfs = Btrfs { subvolumes: vec![one("@"), one("@/var/x"), one("@home")], ..Btrfs::default() };
+        let disk = Disk {
+            identity: DiskIdentity::default(),
+            transport: String::new(),
+            removable: false,
+            read_only: false,
+            multipath: None,
+        };
+        let filesystem =
+            Filesystem { uuid: "u".into(), label: String::new(), used: None, kind: FsKind::Btrfs(btrfs) };
+        saved.devices.push(Device {
+            id: NodeId("d".into()),
+            path: "/dev/vda".into(),
+            size: Bytes(1),
+            sector: SectorSize(512),
+            kind: Kind::Disk(disk),
+            content: Content::Filesystem(filesystem),
+        });
+        for (root, point) in [("/@", "/"), ("/", "/.rear-btrfs-u")] {
+            saved.mounts.push(layout::Mount {
+                device: NodeId("d".into()),
+                mount_point: point.into(),
+                root: root.into(),
+                fs_type: "btrfs".into(),
+                options: Vec::new(),
+            });
+        }
+        let expected = ["/var/x", "/.rear-btrfs-u/@", "/.rear-btrfs-u/@/var/x", "/.rear-btrfs-u/@home"];
+        assert_eq!(places(&saved), expected.map(PathBuf::from));
+    }
 
     #[test]
     fn a_place_goes_away_without_a_trace() {
