@@ -158,7 +158,6 @@ fn volume_id(sys: &dyn Sys, device: &Path) -> Result<Option<String>, sys::Error>
 /// Mounts the device and looks for the marker; what is not ours is unmounted again.
 fn open(sys: &dyn Sys, device: &Path, config: &RescueConfig) -> Result<Option<Medium>, sys::Error> {
     let dir = Path::new(DIRECTORY).join(std::process::id().to_string());
-    sys::fs::create_dir_private(Path::new(DIRECTORY))?;
     sys::fs::create_dir_private(&dir)?;
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mount = sys::mount::Mount::new(&device.to_string_lossy(), &dir, "iso9660", flags, "")?;
