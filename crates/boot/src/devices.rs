@@ -147,6 +147,8 @@ pub(crate) fn known(layout: &Layout, device: &str) -> bool {
         return layout.devices.iter().any(|device| match &device.content {
             Content::Filesystem(filesystem) => filesystem.label == label,
             Content::Swap(swap) => swap.label == label,
+            // crypttab may name a container by its own label.
+            Content::Luks(luks) => luks.label == label,
             _ => false,
         });
     }

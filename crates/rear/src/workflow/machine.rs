@@ -44,6 +44,7 @@ pub fn probe(context: &Context) -> Result<Machine> {
         autoexclude_disks: settings.autoexclude_disks != config::Tristate::No,
     };
     let coverage = probe::coverage(&context.sys, &layout, &rules)?;
-    let wanted = probe::reduce(&layout, &coverage);
+    let mut wanted = probe::reduce(&layout, &coverage);
+    super::luks::mark(&mut wanted, settings);
     Ok(Machine { layout, coverage, wanted })
 }

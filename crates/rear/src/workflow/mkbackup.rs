@@ -12,6 +12,7 @@ use layout::{Bytes, Firmware};
 use serde_json::json;
 use sys::{Cmd, Sys};
 
+use super::luks;
 use super::machine::{self, Machine};
 use super::preflight::{self, Refusals};
 use crate::context::{Context, is_rescue_system};
@@ -177,6 +178,7 @@ fn check(
     let mut refusals = Refusals::default();
     // What the recovery will run must be carried, so it must be here.
     recipe.required_progs.extend(preflight::storage(context, machine, &mut refusals)?);
+    luks::check(context, &machine.wanted, &mut refusals);
     let facts = preflight::boot(context, machine, &mut refusals);
     if destinations.iso.is_some() {
         preflight::medium(context, machine, recipe, &mut refusals);
@@ -229,11 +231,16 @@ fn make(
         archive: None,
         elsewhere: destinations.elsewhere.clone(),
     };
+    let sealed = luks::sealed_parts(context, &machine.wanted)?;
     let small = |dir: &Path| -> Result<Vec<Part>> {
-        Ok(vec![
+        let mut parts = vec![
             part(dir, point::LAYOUT, machine.wanted.to_json()?.as_bytes())?,
             part(dir, point::BOOT, &serde_json::to_vec_pretty(facts)?)?,
-        ])
+        ];
+        for (name, bytes) in &sealed {
+            parts.push(part(dir, name, bytes)?);
+        }
+        Ok(parts)
     };
     let mut skip: Vec<PathBuf> = medium_staging.iter().map(|staging| staging.path().to_owned()).collect();
     skip.extend(destinations.own());

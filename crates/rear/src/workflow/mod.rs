@@ -4,6 +4,7 @@ pub mod beneath;
 pub mod convert;
 pub mod dump;
 pub mod layout;
+pub mod luks;
 pub mod machine;
 pub mod mkbackup;
 pub mod mountonly;

@@ -16,7 +16,7 @@ pub fn storage(
 ) -> Result<()> {
     let stage = context.ui.stage("prove");
     let present = probe::machine(&context.sys)?;
-    let changes = diff(saved, &as_saved(saved, &present, applied));
+    let changes = diff(saved, &as_saved(saved, &present, applied, problems));
     problems.extend(changes.iter().map(|change| format!("storage: {change}")));
     stage.done(format!("{} devices probed again, {} differences", saved.devices.len(), changes.len()));
     Ok(())
@@ -24,7 +24,12 @@ pub fn storage(
 
 /// The present layout in the saved one's names, without what may differ on another disk: its identity, its size,
 /// and the last usable sector that follows from its size.
-fn as_saved(saved: &Layout, present: &Layout, applied: &apply::Applied) -> Layout {
+fn as_saved(
+    saved: &Layout,
+    present: &Layout,
+    applied: &apply::Applied,
+    problems: &mut Vec<String>,
+) -> Layout {
     let mut now = saved.clone();
     now.devices.clear();
     let mut names = BTreeMap::new();
@@ -43,6 +48,9 @@ fn as_saved(saved: &Layout, present: &Layout, applied: &apply::Applied) -> Layou
                 *last_lba = *old;
             }
             found.size = device.size;
+        }
+        if let (Content::Luks(now), Content::Luks(old)) = (&mut found.content, &device.content) {
+            super::luks::as_told(old, now, &device.path, problems);
         }
         // On the machine's own disk, an empty partition may still hold bytes without meaning from before.
         if device.content == Content::Empty && matches!(found.content, Content::Unknown { .. }) {

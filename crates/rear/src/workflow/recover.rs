@@ -17,7 +17,7 @@ use plan::{Choices, Plan};
 use sys::Sys;
 
 use super::beneath::{self, MountPoint};
-use super::{machine, mkbackup, multipath, proof, subvolumes};
+use super::{luks, machine, mkbackup, multipath, proof, subvolumes};
 use crate::cli::Recover;
 use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_system, require_root};
 use crate::failure::{Code, Failure, Result};
@@ -60,6 +60,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     let shown = fit(context, &opened, options)?;
     open::tools(context, &shown.plan)?;
     open::drivers(context, &opened.layout)?;
+    let keys = luks::unlock(context, &opened)?;
     context
         .ui
         .say(if context.common.verbose { shown.plan.text_verbose() } else { shown.plan.text() }.trim_end());
@@ -80,7 +81,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     }
     machine.sequences = shown.sequences;
     let plan = &machine.plan;
-    let mut applied = apply_plan(context, &machine)?;
+    let mut applied = apply_plan(context, &machine, &keys)?;
     let root = Path::new(TARGET_ROOT);
     let mut problems = Vec::new();
     if let Some(archive) = &opened.seal.archive {
@@ -297,7 +298,7 @@ impl apply::Progress for Steps<'_> {
     }
 }
 
-fn apply_plan(context: &Context, machine: &Fitted) -> Result<apply::Applied> {
+fn apply_plan(context: &Context, machine: &Fitted, keys: &luks::Unlocked) -> Result<apply::Applied> {
     let dir = Path::new(STATE_DIR).join("recover");
     sys::fs::create_dir_private(&dir)?;
     sys::fs::create_dir_private(Path::new(TARGET_ROOT))?;
@@ -317,8 +318,15 @@ fn apply_plan(context: &Context, machine: &Fitted) -> Result<apply::Applied> {
         &machine.protected,
         &machine.sequences,
     )?;
-    let result =
-        apply::run(&context.sys, &machine.plan, targets, &mut journal, &Steps(&stage), &context.cancel);
+    let result = apply::run_with_keys(
+        &context.sys,
+        keys,
+        &machine.plan,
+        targets,
+        &mut journal,
+        &Steps(&stage),
+        &context.cancel,
+    );
     let written = result.as_ref().err().is_none_or(apply::Error::has_written);
     context.disks_written.store(written, Ordering::SeqCst);
     let applied = result?;

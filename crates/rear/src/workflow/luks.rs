@@ -1,0 +1,416 @@
+//! LUKS containers over both halves of the work: their headers are sealed into the recovery point, and at recovery all
+//! that opens them is collected, and tried, before anything is written to a disk.
+//!
+//! A header never leaves memory unencrypted, but for the moment in which `cryptsetup` reads it from a file below `/run`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use apply::HeaderFile;
+use config::Settings;
+use layout::{Bytes, Content, Kind, Layout, Luks};
+use sys::{Cmd, Secret, Sys, SysExt};
+
+use super::preflight::Refusals;
+use super::recover::Opened;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use seal::{Lock, Opener};
+
+mod crypttab;
+mod seal;
+
+/// How often a passphrase may be wrong.
+const TRIES: usize = 3;
+
+/// The containers of a layout, with the paths of their devices and the names of their open sides.
+fn containers(layout: &Layout) -> impl Iterator<Item = (&Luks, &str, Vec<&str>)> {
+    layout.devices.iter().filter_map(move |device| {
+        let Content::Luks(luks) = &device.content else { return None };
+        let names = layout.children(&device.id).into_iter().filter_map(|child| match &child.kind {
+            Kind::LuksMapping(mapping) => Some(mapping.name.as_str()),
+            _ => None,
+        });
+        Some((luks, device.path.as_str(), names.collect()))
+    })
+}
+
+/// Says of each container whether its header goes into the recovery point.
+pub fn mark(layout: &mut Layout, settings: &Settings) {
+    let wanted = !settings.luks_header_recipients.is_empty() || settings.luks_header_passphrase.is_some();
+    for device in &mut layout.devices {
+        if let Content::Luks(luks) = &mut device.content {
+            // The integrity tags of the whole device depend on the key and are made by luksFormat only.
+            luks.sealed = wanted && luks.integrity.is_empty();
+        }
+    }
+}
+
+/// Refuses what could not be sealed, and says what will not come back.
+pub fn check(context: &Context, wanted: &Layout, refusals: &mut Refusals) {
+    if containers(wanted).next().is_some() {
+        refusals.take(locks(context));
+    }
+    for (luks, path, _) in containers(wanted).filter(|(luks, ..)| !luks.sealed) {
+        let why = match luks.integrity.as_str() {
+            "" => "set LUKS_HEADER_RECIPIENTS or LUKS_HEADER_PASSPHRASE to keep all its keys",
+            _ => "its integrity protection allows nothing else",
+        };
+        context.ui.warn(format!(
+            "the LUKS container on {path} will be recreated with a new passphrase, which recovery asks for: its old \
+             passphrases, key files and tokens will not open it any more ({why})"
+        ));
+    }
+}
+
+/// What the configuration seals with, each with the end of the names of its parts.
+fn locks(context: &Context) -> Result<Vec<(&'static str, Lock)>> {
+    let settings = context.settings();
+    let mut locks = Vec::new();
+    if !settings.luks_header_recipients.is_empty() {
+        let read = |path: &str| -> Result<String> { Ok(context.sys.read_text(path)?) };
+        locks
+            .push((RECIPIENTS, Lock::Recipients(seal::recipients(&settings.luks_header_recipients, &read)?)));
+    }
+    if let Some(passphrase) = &settings.luks_header_passphrase {
+        locks.push((PASSPHRASE, Lock::Passphrase(passphrase.clone())));
+    }
+    Ok(locks)
+}
+
+/// End of the name of a part that is sealed to recipients.
+const RECIPIENTS: &str = "age";
+/// End of the name of a part that is sealed with the passphrase.
+const PASSPHRASE: &str = "passphrase.age";
+
+fn header_part(uuid: &str, end: &str) -> String {
+    format!("luks-{uuid}.{end}")
+}
+
+fn key_part(uuid: &str, end: &str) -> String {
+    format!("luks-{uuid}.key.{end}")
+}
+
+/// The sealed headers of all containers that are marked, and the key files that crypttab names for them: names and
+/// contents of parts of the recovery point. What a passphrase sealed is opened again and compared.
+pub fn sealed_parts(context: &Context, wanted: &Layout) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut parts = Vec::new();
+    let marked: Vec<_> = containers(wanted).filter(|(luks, ..)| luks.sealed).collect();
+    if marked.is_empty() {
+        return Ok(parts);
+    }
+    let stage = context.ui.stage("luks");
+    let locks = locks(context)?;
+    let crypttab = crypttab::read(&context.sys)?;
+    let (mut keys, count) = (0, marked.len());
+    for (luks, path, names) in marked {
+        stage.note(path);
+        let size = usize::try_from(luks.header_size.0).unwrap_or(usize::MAX);
+        let header = context.sys.read_at(Path::new(path), 0, size)?;
+        if header.len() != size || !header.starts_with(b"LUKS\xBA\xBE") {
+            return Err(Failure::failed(format!("the LUKS header on {path} changed while it was read"))
+                .hint("nothing was replaced; run rear again when nothing works on the container"));
+        }
+        let key = match crypttab::key(&context.sys, &crypttab, &luks.uuid, &names)? {
+            Some(key) if fits(context, Path::new(path), &key)? => Some(key),
+            _ => None,
+        };
+        keys += usize::from(key.is_some());
+        for (end, lock) in &locks {
+            parts.push((header_part(&luks.uuid, end), proven(lock, &header)?));
+            if let Some(key) = &key {
+                parts.push((key_part(&luks.uuid, end), proven(lock, key.expose_bytes())?));
+            }
+        }
+    }
+    let bytes: u64 = parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    stage.done(format!("{count} header(s) and {keys} key file(s) sealed, {}", Bytes(bytes)));
+    Ok(parts)
+}
+
+fn proven(lock: &Lock, bytes: &[u8]) -> Result<Vec<u8>> {
+    let sealed = seal::seal(lock, bytes)?;
+    if let Lock::Passphrase(passphrase) = lock
+        && seal::open(&Opener::Passphrase(passphrase.clone()), &sealed)?.as_deref() != Some(bytes)
+    {
+        return Err(Failure::failed("a sealed LUKS header does not open again with its passphrase"));
+    }
+    Ok(sealed)
+}
+
+/// Whether a key opens the container on a device, or the one whose header is in a file.
+fn fits(context: &Context, device: &Path, key: &Secret) -> Result<bool> {
+    let args = ["open", "--batch-mode", "--type", "luks", "--test-passphrase", "--key-file=-"];
+    let cmd = Cmd::new("cryptsetup").args(args).arg(device.to_string_lossy()).secret(key);
+    match context.sys.run(&cmd) {
+        Ok(_) => Ok(true),
+        // cryptsetup(8): 2 no permission (bad passphrase); 1 wrong parameters, such as an empty key.
+        Err(sys::Error::Failed { code: Some(1 | 2), .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What opens every container of a recovery point.
+#[derive(Default)]
+pub struct Unlocked {
+    headers: BTreeMap<String, Vec<u8>>,
+    keys: BTreeMap<String, Secret>,
+}
+
+impl apply::Keys for Unlocked {
+    fn header(&self, uuid: &str) -> Option<&[u8]> {
+        self.headers.get(uuid).map(Vec::as_slice)
+    }
+
+    fn key(&self, uuid: &str) -> Option<&Secret> {
+        self.keys.get(uuid)
+    }
+}
+
+/// Opens the sealed headers and collects a key for every container. Writes to no disk; a key of a saved header has
+/// opened that header when this returns.
+pub fn unlock(context: &Context, opened: &Opened) -> Result<Unlocked> {
+    let mut unlocked = Unlocked::default();
+    let all: Vec<_> = containers(&opened.layout).collect();
+    if all.is_empty() {
+        return Ok(unlocked);
+    }
+    let mut openers = Openers::default();
+    let mut known: Vec<Secret> = Vec::new();
+    for (luks, path, names) in &all {
+        let what = format!("the LUKS container {} ({path}, UUID {})", names.join(", "), luks.uuid);
+        if !luks.sealed {
+            let key = new_passphrase(context, &luks.uuid, &what)?;
+            unlocked.keys.insert(luks.uuid.clone(), key);
+            continue;
+        }
+        let header = openers.open(context, opened, &luks.uuid, header_part)?.ok_or_else(|| {
+            Failure::refused(format!("the recovery point lacks the saved header of {what}"))
+                .hint("no disk was written to; use another recovery point")
+        })?;
+        let file = HeaderFile::write(&luks.uuid, &header)?;
+        let mut key = None;
+        // The old machine's key file first, then what the operator has said already: often it is one passphrase for all.
+        let saved = openers.open(context, opened, &luks.uuid, key_part)?.map(Secret::of_bytes);
+        for candidate in saved.iter().chain(&known) {
+            if fits(context, file.path(), candidate)? {
+                key = Some(candidate.clone());
+                break;
+            }
+        }
+        let key = match key {
+            Some(key) => key,
+            None => old_passphrase(context, &luks.uuid, &what, &file)?,
+        };
+        known.push(key.clone());
+        unlocked.keys.insert(luks.uuid.clone(), key);
+        unlocked.headers.insert(luks.uuid.clone(), header);
+    }
+    context.ui.say(format!("{} LUKS container(s) can be opened.", all.len()));
+    Ok(unlocked)
+}
+
+fn old_passphrase(context: &Context, uuid: &str, what: &str, file: &HeaderFile) -> Result<Secret> {
+    let id = format!("LUKS_PASSPHRASE_{uuid}");
+    let refused = || {
+        Failure::refused(format!("nothing that was given opens {what}")).hint(
+            "no disk was written to; run rear recover again with a passphrase or key of the old machine",
+        )
+    };
+    if let Some(key) = in_advance(context, &id)?.or(in_advance(context, "LUKS_PASSPHRASE")?) {
+        return if fits(context, file.path(), &key)? { Ok(key) } else { Err(refused()) };
+    }
+    for _ in 0..TRIES {
+        let key = ask(context, &id, &format!("A passphrase of {what}:"))?;
+        if fits(context, file.path(), &key)? {
+            return Ok(key);
+        }
+        context.ui.say("This passphrase fits none of its key slots.");
+    }
+    Err(refused())
+}
+
+fn new_passphrase(context: &Context, uuid: &str, what: &str) -> Result<Secret> {
+    let id = format!("LUKS_NEW_PASSPHRASE_{uuid}");
+    if let Some(key) = in_advance(context, &id)?.or(in_advance(context, "LUKS_NEW_PASSPHRASE")?) {
+        return Ok(key);
+    }
+    for _ in 0..TRIES {
+        let first = ask(context, &id, &format!("New passphrase for {what}:"))?;
+        if first.is_empty() {
+            context.ui.say("It needs a passphrase.");
+            continue;
+        }
+        if ask(context, &id, "The same again:")? == first {
+            return Ok(first);
+        }
+        context.ui.say("These were two different ones.");
+    }
+    Err(Failure::refused(format!("there is no new passphrase for {what}")).hint("no disk was written to"))
+}
+
+/// An answer given in advance is the name of a file that holds the secret, because arguments are seen by everybody.
+/// The end of its last line does not count.
+fn in_advance(context: &Context, id: &str) -> Result<Option<Secret>> {
+    let Some(answer) = context.ui.answered(id) else { return Ok(None) };
+    let path = answer.strip_prefix("file:").filter(|path| path.starts_with('/')).ok_or_else(|| {
+        Failure::refused(format!("the answer to {id} must be file:/PATH, a file that holds the secret"))
+    })?;
+    let mut bytes = context.sys.read(Path::new(path))?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    if bytes.is_empty() {
+        return Err(Failure::refused(format!("{path}, the answer to {id}, is empty")));
+    }
+    Ok(Some(Secret::of_bytes(bytes)))
+}
+
+fn ask(context: &Context, id: &str, question: &str) -> Result<Secret> {
+    context.ui.ask_secret(id, question, &context.cancel).map_err(|failure| {
+        if context.ui.is_interactive() {
+            return failure;
+        }
+        failure.hint(format!(
+            "no disk was written to; run rear recover on a console, or with --answer {id}=file:/PATH of a file that \
+             holds the answer"
+        ))
+    })
+}
+
+/// What the operator gave to open seals, asked for once.
+#[derive(Default)]
+struct Openers {
+    passphrase: Option<Opener>,
+    identity: Option<Opener>,
+}
+
+impl Openers {
+    /// A sealed part of a container; `None` where the recovery point has none.
+    fn open(
+        &mut self,
+        context: &Context,
+        opened: &Opened,
+        uuid: &str,
+        name: fn(&str, &str) -> String,
+    ) -> Result<Option<Vec<u8>>> {
+        let has = |end: &str| {
+            let name = name(uuid, end);
+            opened.seal.parts.iter().any(|part| part.name == name).then_some(name)
+        };
+        let (by_passphrase, by_key) = (has(PASSPHRASE), has(RECIPIENTS));
+        if let Some(part) = &by_passphrase {
+            let sealed = opened.seal.read_part(&opened.dir, part)?;
+            // Where a private key opens it as well, nobody needs to know the passphrase.
+            if let Some(bytes) = self.with_passphrase(context, &sealed, by_key.is_some())? {
+                return Ok(Some(bytes));
+            }
+        }
+        let Some(part) = &by_key else { return Ok(None) };
+        let sealed = opened.seal.read_part(&opened.dir, part)?;
+        self.with_identity(context, &sealed).map(Some)
+    }
+
+    fn with_passphrase(
+        &mut self,
+        context: &Context,
+        sealed: &[u8],
+        optional: bool,
+    ) -> Result<Option<Vec<u8>>> {
+        const ID: &str = "LUKS_HEADER_PASSPHRASE";
+        if let Some(opener) = &self.passphrase {
+            return seal::open(opener, sealed);
+        }
+        if optional && self.identity.is_some() {
+            return Ok(None);
+        }
+        let refused = || {
+            Failure::refused("the passphrase does not open the saved LUKS headers")
+                .hint("no disk was written to; it is the LUKS_HEADER_PASSPHRASE of the time of the backup")
+        };
+        let given = in_advance(context, ID)?;
+        let tries = if given.is_some() { 1 } else { TRIES };
+        for _ in 0..tries {
+            let passphrase = match &given {
+                Some(passphrase) => passphrase.clone(),
+                None if optional && !context.ui.is_interactive() => return Ok(None),
+                None => {
+                    let or = if optional { " (empty: use a private key)" } else { "" };
+                    ask(context, ID, &format!("Passphrase of the saved LUKS headers{or}:"))?
+                }
+            };
+            if passphrase.is_empty() && optional {
+                return Ok(None);
+            }
+            let opener = Opener::Passphrase(passphrase);
+            if let Some(bytes) = seal::open(&opener, sealed)? {
+                self.passphrase = Some(opener);
+                return Ok(Some(bytes));
+            }
+            context.ui.say("This passphrase does not open the saved headers.");
+        }
+        Err(refused())
+    }
+
+    fn with_identity(&mut self, context: &Context, sealed: &[u8]) -> Result<Vec<u8>> {
+        const ID: &str = "LUKS_HEADER_IDENTITY";
+        let refused = || {
+            Failure::refused("the private key does not open the saved LUKS headers")
+                .hint("no disk was written to; it must belong to one of the LUKS_HEADER_RECIPIENTS")
+        };
+        if let Some(opener) = &self.identity {
+            return seal::open(opener, sealed)?.ok_or_else(refused);
+        }
+        let question = "Private key of the saved LUKS headers (path of an age identity or ssh key, or AGE-SECRET-KEY-1…):";
+        let given = in_advance(context, ID)?;
+        let tries = if given.is_some() { 1 } else { TRIES };
+        for _ in 0..tries {
+            let answer = match &given {
+                Some(content) => content.clone(),
+                None => ask(context, ID, question)?,
+            };
+            let is_path = answer.expose().starts_with('/');
+            let content = match is_path {
+                true => context.sys.read_text(answer.expose()).map(Secret::new).map_err(Failure::from),
+                false => Ok(answer),
+            };
+            let mut passphrase = || {
+                let id = "LUKS_HEADER_IDENTITY_PASSPHRASE";
+                in_advance(context, id)?.map_or_else(|| ask(context, id, "Passphrase of this ssh key:"), Ok)
+            };
+            let opener = content.and_then(|content| seal::identities(content.expose(), &mut passphrase));
+            let result = opener.map(Opener::Identities).and_then(|opener| {
+                let bytes = seal::open(&opener, sealed)?.ok_or_else(refused)?;
+                Ok((opener, bytes))
+            });
+            match result {
+                Ok((opener, bytes)) => {
+                    self.identity = Some(opener);
+                    return Ok(bytes);
+                }
+                Err(failure) if given.is_some() || context.cancel.is_raised() => return Err(failure),
+                Err(failure) => context.ui.say(failure.message),
+            }
+        }
+        Err(refused())
+    }
+}
+
+/// For the comparison after a recovery: a container with a new passphrase has other key slots and no tokens. They are
+/// taken out of the comparison of `found`, and what that means is said instead.
+pub fn as_told(saved: &Luks, found: &mut Luks, path: &str, problems: &mut Vec<String>) {
+    found.sealed = saved.sealed;
+    if saved.sealed {
+        return;
+    }
+    let tokens = match saved.tokens.as_slice() {
+        [] => String::new(),
+        tokens => format!(", nor do its tokens ({})", tokens.join(", ")),
+    };
+    problems.push(format!(
+        "the LUKS container on {path} has a new passphrase: its {} old key slot(s) do not open it{tokens}; add key files \
+         again with cryptsetup luksAddKey",
+        saved.keyslots.len()
+    ));
+    *found = std::mem::take(found).with_keys_of(saved);
+}
