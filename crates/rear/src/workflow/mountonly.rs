@@ -48,7 +48,6 @@ pub fn run(context: &Context, options: &Mountonly) -> Result<()> {
     let saved = if options.found { None } else { saved_layout(context, options)? };
     multipath::start(context, saved.as_ref())?;
     let mut attached = undo::Attached::read()?;
-    let stage = context.ui.stage("attach");
     let mounts = match &saved {
         Some(saved) => {
             let wanted: Vec<NodeId> = saved.mounts.iter().map(|mount| mount.device.clone()).collect();
@@ -64,7 +63,6 @@ pub fn run(context: &Context, options: &Mountonly) -> Result<()> {
             found::mounts(context, options, &present)?
         }
     };
-    stage.done(format!("{} mount(s) belong to this machine", mounts.len()));
     if !mounts.iter().any(|mount| mount.mount_point == "/") {
         return Err(Failure::failed("the saved layout has no root filesystem; nothing was mounted")
             .hint("rear mountonly --found goes by what lies on the disks"));
@@ -135,7 +133,7 @@ fn attach(
             }
             match attach_one(context, options, &one) {
                 Ok(()) => {
-                    context.ui.say(format!("{:<10} {}", "", one.describe()));
+                    context.ui.say(format!("{:<10} {}", "attached", one.describe()));
                     attached.add(&one)?;
                 }
                 Err(failure) if context.cancel.is_raised() => return Err(failure),
@@ -236,7 +234,9 @@ fn mount_all(
             }
         };
         match (result, &mount.device) {
-            (Ok(()), Ok(device)) => context.ui.say(format!("{:<10} {device} at {}", "", mount.mount_point)),
+            (Ok(()), Ok(device)) => {
+                context.ui.say(format!("{:<10} {device} at {}", "mounted", mount.mount_point))
+            }
             (Err(reason), _) => missing.push((point, reason)),
             (Ok(()), Err(_)) => {}
         }
