@@ -44,7 +44,7 @@ pub(crate) const WANTED: &[&str] = &[
     "fsck.f2fs", "mkfs.jfs", "fsck.jfs", "jfs_tune", "mkfs.ntfs", "mkntfs", "ntfs-3g", "ntfsclone",
     "ntfslabel", "ntfsresize", "mkfs.exfat", "fsck.exfat", "exfatlabel", "tune.exfat", "nilfs-tune",
     "lscp", "partclone.ntfs", "mkfs.nilfs2",
-    "mdadm", "mdmon", "dmsetup", "dmstats", "dmeventd", "lvm", "fsadm", "cryptsetup", "integritysetup",
+    "mdadm", "mdmon", "dmsetup", "dmstats", "dmeventd", "lvm", "thin_restore", "thin_check", "cache_check", "fsadm", "cryptsetup", "integritysetup",
     "veritysetup", "multipath", "multipathd", "kpartx", "mpathpersist", "nvme", "smartctl", "sg_inq",
     "lsscsi", "make-bcache", "bcache",
     // network

@@ -47,6 +47,7 @@ impl Layout {
             }
         }
         md::check(self, &mut say);
+        self.check_groups(&mut say);
         for mount in &self.mounts {
             match self.device(&mount.device) {
                 Some(device) if device.filesystem().is_none() => {

@@ -35,7 +35,10 @@ pub use diff::{Change, diff};
 pub use filesystem::{Ext, Filesystem, FsKind, Swap, Vfat, Xfs};
 pub use identity::DiskIdentity;
 pub use luks::{Keyslot, Luks, LuksMapping};
-pub use lvm::{LogicalVolume, LvmSection, LvmValue, PhysicalVolume, VolumeGroup};
+pub use lvm::{
+    LogicalVolume, LvmArea, LvmGroupText, LvmRole, LvmSection, LvmTextError, LvmValue, PhysicalVolume,
+    VolumeGroup, parse_lvm_text, write_lvm_text,
+};
 pub use machine::{Firmware, Machine, Mount};
 pub use md::{MdArray, MdBitmap, MdMember};
 pub use units::{Bytes, Lba, SectorSize};

@@ -6,6 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Bytes, NodeId};
 
+mod check;
+mod group;
+mod text;
+
+pub use group::{LvmArea, LvmGroupText, LvmRole};
+pub use text::{LvmTextError, parse_lvm_text, write_lvm_text};
+
 /// A section of LVM's metadata text (lvm2 `lib/format_text`, "version = 1"): names and what they stand for.
 pub type LvmSection = BTreeMap<String, LvmValue>;
 
@@ -67,7 +74,7 @@ pub struct VolumeGroup {
     /// Its physical volumes, by their key in the metadata (`pv0`).
     pub physical_volumes: Vec<PhysicalVolume>,
     /// The group's section of the metadata, whole and in LVM's own words, without what changes by itself (`seqno`,
-    /// and of each physical volume the hint `device`).
+    /// and of each physical volume the hints at its device).
     pub metadata: LvmSection,
 }
 
@@ -84,6 +91,9 @@ pub struct PhysicalVolume {
     pub metadata_areas: u32,
     /// Bytes of a metadata area.
     pub metadata_size: Bytes,
+    /// Whether LVM leaves its metadata areas alone (`pvchange --metadataignore y`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub metadata_ignored: bool,
 }
 
 impl VolumeGroup {

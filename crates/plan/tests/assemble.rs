@@ -39,7 +39,8 @@ fn pv(uuid: &str) -> Content {
 }
 
 fn array(members: [&str; 2], path: &str, content: Content) -> Device {
-    let member = |id: &&str| Some(MdMember { device: NodeId((*id).into()), data_offset: Bytes(0), flags: Vec::new() });
+    let member =
+        |id: &&str| Some(MdMember { device: NodeId((*id).into()), data_offset: Bytes(0), flags: Vec::new() });
     let array = MdArray {
         uuid: MD.into(),
         name: "web:0".into(),
@@ -66,6 +67,22 @@ fn volume(name: &str, on: &[&str], content: Content) -> Device {
     device(&format!("lv:VG/{name}"), &format!("/dev/mapper/vg-{name}"), Kind::LogicalVolume(kind), content)
 }
 
+/// Two volumes, one on each physical volume.
+fn metadata(volumes: &[(&str, &str)]) -> LvmSection {
+    let mut text = String::from("extent_size = 8192\nphysical_volumes {\n");
+    for (n, (uuid, _)) in volumes.iter().enumerate() {
+        text += &format!("pv{n} {{\nid = \"{uuid}\"\npe_start = 2048\npe_count = 100\n}}\n");
+    }
+    text += "}\nlogical_volumes {\n";
+    for (n, name) in ["root", "safe"].into_iter().enumerate() {
+        text += &format!(
+            "{name} {{\nid = \"{name}\"\nstatus = [\"READ\", \"WRITE\", \"VISIBLE\"]\nsegment1 {{\nstart_extent = 0\n\
+             extent_count = 10\ntype = \"striped\"\nstripe_count = 1\nstripes = [\"pv{n}\", 0]\n}}\n}}\n"
+        );
+    }
+    parse_lvm_text(&(text + "}\n")).unwrap()
+}
+
 fn group(volumes: &[(&str, &str)]) -> VolumeGroup {
     let volume = |(n, (uuid, device)): (usize, &(&str, &str))| PhysicalVolume {
         key: format!("pv{n}"),
@@ -73,12 +90,13 @@ fn group(volumes: &[(&str, &str)]) -> VolumeGroup {
         device: Some(NodeId((*device).into())),
         metadata_areas: 1,
         metadata_size: Bytes(1 << 20),
+        metadata_ignored: false,
     };
     VolumeGroup {
         name: "vg".into(),
         uuid: "VG-UUID".into(),
         physical_volumes: volumes.iter().enumerate().map(volume).collect(),
-        metadata: LvmSection::default(),
+        metadata: metadata(volumes),
     }
 }
 

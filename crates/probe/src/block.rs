@@ -3,7 +3,7 @@
 use sys::{Sys, SysExt};
 
 use crate::table::Seen;
-use crate::{Error, Result, multipath};
+use crate::{Error, Result, lvm, multipath};
 
 /// A block device of the kernel, partitions aside.
 #[derive(Clone, Debug)]
@@ -39,12 +39,18 @@ fn is_ignored(name: &str) -> bool {
 
 /// All block devices with a size, members before what is made of them.
 pub(crate) fn read(sys: &dyn Sys) -> Result<Vec<Block>> {
-    let mut open = Vec::new();
+    let mut open: Vec<Block> = Vec::new();
     for name in sys.list("/sys/block".as_ref())? {
         if !is_ignored(&name)
             && let Some(block) = one(sys, &name)?
         {
             open.push(block);
+        }
+    }
+    let mut volumes = Vec::new();
+    for block in &open {
+        if lvm::is_volume(sys, &block.name)? {
+            volumes.push(block.name.clone());
         }
     }
     let mut sorted: Vec<Block> = Vec::new();
@@ -56,7 +62,10 @@ pub(crate) fn read(sys: &dyn Sys) -> Result<Vec<Block>> {
         let listed = |slave: &String| {
             open.iter().any(|b| b.name == *slave || b.partitions.iter().any(|(name, _)| name == slave))
         };
-        let ready = open.iter().position(|b| b.slaves.iter().all(|slave| known(slave) || !listed(slave)));
+        let is_ready = |b: &Block| b.slaves.iter().all(|slave| known(slave) || !listed(slave));
+        // A volume of LVM is known by the metadata of its group, which may lie on any physical volume: they first.
+        let ready = open.iter().position(|b| is_ready(b) && !volumes.contains(&b.name));
+        let ready = ready.or_else(|| open.iter().position(is_ready));
         sorted.push(open.remove(ready.unwrap_or(0)));
     }
     multipath::fold(sys, sorted)

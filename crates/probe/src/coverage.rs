@@ -8,6 +8,7 @@ use sys::Sys;
 use crate::Result;
 use crate::btrfs::{self, views::Top};
 use crate::components;
+use crate::lvm;
 use crate::md::{self, Membership};
 use crate::mounts::{self, MountEntry};
 use crate::other;
@@ -314,6 +315,11 @@ impl Work<'_> {
         if let Some(dir) = self.autoexcluded(point) {
             return Ok((excluded(format!("below {dir} (AUTOEXCLUDE_PATH)")), true));
         }
+        if device.is_none()
+            && let Some(rule) = lvm::mounted_snapshot(self.sys, self.layout, mount)?
+        {
+            return Ok((excluded(rule), false));
+        }
         let decision = match (hidden, device) {
             (true, _) => unsupported(format!(
                 "another filesystem is mounted over it at {point}, so its files cannot be read; unmount one of them"
@@ -460,6 +466,9 @@ impl Work<'_> {
             // What is captured or spared of a btrfs is so on all of its devices.
             let ids: Vec<&NodeId> =
                 tree.iter().flat_map(|device| [&device.id, &btrfs::carrier(layout, device).id]).collect();
+            // Likewise of a volume group.
+            let groups = tree.iter().flat_map(|device| lvm::companions(layout, device));
+            let ids: Vec<&NodeId> = ids.into_iter().chain(groups).collect();
             let captured = |row: &CoverageRow| {
                 row.decision == Decision::Captured && row.device.as_ref().is_some_and(|id| ids.contains(&id))
             };
@@ -493,6 +502,25 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Volumes of a group that are no devices now. Each is named once, whatever it lies on.
+    fn unseen_volumes(&mut self, disk: &Device, device: &Device) {
+        for volume in lvm::unseen(self.layout, device) {
+            if self.result.rows.iter().any(|row| row.what == volume.path) {
+                continue;
+            }
+            let decision = match volume.rule {
+                Some(rule) => excluded(rule),
+                None => unsupported(format!(
+                    "{} is not active, so nothing knows what it holds, and it would be lost when {} is recreated; \
+                     activate it (lvchange -ay) or remove it",
+                    volume.path, disk.path
+                )),
+            };
+            let decision = self.waived(&volume.path, None, decision);
+            self.row(&volume.path, None, "logical volume", decision);
+        }
+    }
+
     /// Storage of a kind that a machine has for a reason, although no mount leads to the disk: the reason is told to nobody but the owner.
     /// Whether there was any; its rows say that the disk stays as it is only where its owner says so.
     fn depended_on(&mut self, tree: &[&Device]) -> bool {
@@ -516,6 +544,7 @@ impl Work<'_> {
 
     /// What lies unused on a disk that is made again: it would be lost.
     fn stored(&mut self, disk: &Device, device: &Device) {
+        self.unseen_volumes(disk, device);
         let carrier = &btrfs::carrier(self.layout, device).id;
         let mine =
             |row: &CoverageRow| row.device.as_ref().is_some_and(|id| *id == device.id || id == carrier);
@@ -537,7 +566,8 @@ impl Work<'_> {
             Content::Empty | Content::Table(_) | Content::BootCode | Content::Swap(_) => return,
             Content::Filesystem(fs) => format!("({}) is not mounted", fs.fs_type()),
             _ if !self.layout.children(&device.id).is_empty() => return,
-            Content::LvmMember { .. } => "(LVM physical volume) is not in use".to_owned(),
+            Content::LvmMember { .. } if lvm::group_of(self.layout, device).is_some() => return,
+            Content::LvmMember { .. } => "(LVM physical volume) is in no volume group".to_owned(),
             Content::MdMember { array } => match md::membership(self.layout, &device.id, array) {
                 Membership::Part => return,
                 Membership::Former => {

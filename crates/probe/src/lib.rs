@@ -21,6 +21,7 @@ mod gpt;
 mod identity;
 mod jfs;
 mod luks;
+mod lvm;
 mod machine;
 mod mbr;
 mod md;

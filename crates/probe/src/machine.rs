@@ -14,7 +14,7 @@ use crate::device::Dev;
 use crate::mounts::{self, MountEntry, SwapEntry, device_path};
 use crate::rules::{Class, class};
 use crate::table::{self, Entry, Seen};
-use crate::{Error, Result, btrfs, identity, md, multipath, stacked};
+use crate::{Error, Result, btrfs, identity, lvm, md, multipath, stacked};
 
 /// The storage of this machine as it is now.
 ///
@@ -29,11 +29,13 @@ pub fn machine(sys: &dyn Sys) -> Result<Layout> {
         layout: Layout::new(facts(sys)?),
         used: used_paths(sys, &mounted, &swaps)?,
         ids: BTreeMap::new(),
+        lvm: lvm::Groups::default(),
     };
     for block in block::read(sys)? {
         probe.add(&block)?;
     }
     let mut layout = probe.layout;
+    layout.groups = probe.lvm.finish(&layout);
     btrfs::complete(sys, &mut layout, &mounted)?;
     add_mounts(sys, &mut layout, &mounted)?;
     mark_swaps(sys, &mut layout, &swaps)?;
@@ -82,6 +84,7 @@ struct Probe<'a> {
     used: BTreeSet<String>,
     /// Kernel name to id.
     ids: BTreeMap<String, NodeId>,
+    lvm: lvm::Groups,
 }
 
 impl Probe<'_> {
@@ -93,7 +96,11 @@ impl Probe<'_> {
             self.ids.insert(block.name.clone(), parent);
             return Ok(());
         }
-        let (id, kind) = self.kind(block)?;
+        let (id, kind) = match self.lvm.seen(self.sys, block, &self.layout, &self.used)? {
+            lvm::Seen::Hidden => return Ok(()),
+            lvm::Seen::Volume(id, kind) => (id, *kind),
+            lvm::Seen::Foreign => self.kind(block)?,
+        };
         md::claim(&mut self.layout, &kind);
         let id = self.unique(id);
         let sector = SectorSize(block.sector);
@@ -134,6 +141,9 @@ impl Probe<'_> {
             if let Some(name) = part.path.strip_prefix("/dev/") {
                 self.ids.insert(name.replace('/', "!"), part.id.clone());
             }
+        }
+        for device in std::iter::once(&device).chain(&partitions) {
+            self.lvm.add(self.sys, device)?;
         }
         self.layout.devices.push(device);
         self.layout.devices.extend(partitions);

@@ -38,6 +38,7 @@ pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
         coverage.mounts.contains(&mount.mount_point) && kept.contains(&&mount.device)
     };
     reduced.mounts = layout.mounts.iter().filter(is_kept).cloned().collect();
+    crate::lvm::reduce(layout, &mut reduced);
     crate::btrfs::views::reduce(layout, coverage, &mut reduced);
     reduced
 }
@@ -50,7 +51,8 @@ fn is_lost(layout: &Layout, device: &Device) -> bool {
             kind => matches!(kind, FsKind::Other { .. }),
         },
         Content::MdMember { array } => md::membership(layout, &device.id, array) == Membership::Idle,
-        Content::Unknown { .. } | Content::Luks(_) | Content::LvmMember { .. } => true,
+        Content::LvmMember { .. } => crate::lvm::group_of(layout, device).is_none(),
+        Content::Unknown { .. } | Content::Luks(_) => true,
         Content::BtrfsMember { .. }
         | Content::Empty
         | Content::Table(_)

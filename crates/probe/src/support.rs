@@ -22,7 +22,10 @@ pub(crate) fn plain(layout: &Layout, device: &Device) -> Option<&'static str> {
             members.filter_map(|member| plain(layout, member)).next()
         }
         Kind::LogicalVolume(volume) if volume.group.is_empty() => Some(other::mapped(volume)),
-        Kind::LogicalVolume(_) => Some("an LVM logical volume"),
+        Kind::LogicalVolume(volume) => crate::lvm::problem(layout, volume).or_else(|| {
+            let below = volume.physical_volumes.iter().filter_map(|id| layout.device(id));
+            below.filter_map(|device| plain(layout, device)).next()
+        }),
         Kind::LuksMapping(mapping) => {
             let below = layout.device(&mapping.parent)?;
             match below.content {

@@ -300,9 +300,13 @@ fn what_lies_on_stacked_devices_is_linked_and_refused_by_name() {
         (
             "vg-data",
             "LVM-abcdefghijklmnopqrstuvwxyz012345ABCDEFGHIJKLMNOPQRSTUVWXYZ012345",
-            "an LVM logical volume",
+            "a logical volume whose group's metadata was not found",
         ),
-        ("crypt", "CRYPT-LUKS2-0123456789abcdef0123456789abcdef-crypt", "an encrypted volume (LUKS)"),
+        (
+            "crypt",
+            "CRYPT-LUKS2-0123456789abcdef0123456789abcdef-crypt",
+            "an encrypted volume whose header is not in front of its data",
+        ),
         ("odd", "", "a device-mapper volume"),
     ];
     for (name, uuid, what) in cases {

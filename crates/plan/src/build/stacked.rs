@@ -106,7 +106,7 @@ impl<'a> Maker<'a> {
             group.physical_volumes.iter().filter_map(|volume| volume.device.as_ref()).collect();
         let below: Option<Vec<Target>> = devices.iter().map(|id| self.targets.get(id).cloned()).collect();
         let Some(below) = below else { return false };
-        let stages = lvm::stages(group);
+        let stages = lvm::stages(self.saved, group);
         for (volume, target) in
             group.physical_volumes.iter().filter(|volume| volume.device.is_some()).zip(&below)
         {

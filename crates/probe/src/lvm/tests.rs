@@ -1,0 +1,120 @@
+//! A physical volume as LVM 2.03.16 wrote it: its label, the header of its metadata area and the newest text.
+
+use std::path::{Path, PathBuf};
+
+use layout::{VolumeGroup, write_lvm_text};
+use sys::{Cmd, FsUsage, Output, Sys};
+
+use super::label::{Area, area, crc, parse};
+use crate::device::Dev;
+
+const LABEL: &[u8] = include_bytes!("fixtures/label.bin");
+const HEADER: &[u8] = include_bytes!("fixtures/header.bin");
+const TEXT: &[u8] = include_bytes!("fixtures/text.vg");
+/// Where the metadata area lies, and its size.
+const AREA: (u64, u64) = (4096, 1_044_480);
+
+/// A machine whose only file is one disk.
+struct Disk(Vec<u8>);
+
+fn closed<T>() -> sys::Result<T> {
+    Err(sys::Error::NotRecorded("nothing but the disk is read".into()))
+}
+
+impl Sys for Disk {
+    fn read_at(&self, _: &Path, offset: u64, len: usize) -> sys::Result<Vec<u8>> {
+        let from = (offset as usize).min(self.0.len());
+        Ok(self.0[from..(from + len).min(self.0.len())].to_vec())
+    }
+    fn run(&self, _: &Cmd) -> sys::Result<Output> {
+        closed()
+    }
+    fn read(&self, _: &Path) -> sys::Result<Vec<u8>> {
+        closed()
+    }
+    fn list(&self, _: &Path) -> sys::Result<Vec<String>> {
+        closed()
+    }
+    fn read_link(&self, _: &Path) -> sys::Result<PathBuf> {
+        closed()
+    }
+    fn canonicalize(&self, _: &Path) -> sys::Result<PathBuf> {
+        closed()
+    }
+    fn exists(&self, _: &Path) -> bool {
+        false
+    }
+    fn which(&self, _: &str) -> Option<PathBuf> {
+        None
+    }
+    fn usage(&self, _: &Path) -> sys::Result<FsUsage> {
+        closed()
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+/// The disk with its text at this place of the area, which wraps where it does not fit.
+fn disk(start: u64) -> Disk {
+    let mut bytes = vec![0; 4 << 20];
+    bytes[512..1024].copy_from_slice(LABEL);
+    let mut header = HEADER.to_vec();
+    header[40..48].copy_from_slice(&start.to_le_bytes());
+    let sum = crc(0xf597_a6cf, &header[4..]);
+    header[..4].copy_from_slice(&sum.to_le_bytes());
+    for (i, byte) in TEXT.iter().enumerate() {
+        let mut at = start as usize + i;
+        if at >= AREA.1 as usize {
+            at = at - AREA.1 as usize + 512;
+        }
+        bytes[AREA.0 as usize + at] = *byte;
+    }
+    bytes[4096..4608].copy_from_slice(&header);
+    Disk(bytes)
+}
+
+fn read(disk: &Disk) -> Area {
+    area(&Dev::new(disk, "/dev/sdb", disk.0.len() as u64), AREA).unwrap()
+}
+
+#[test]
+fn the_label_leads_to_the_newest_text() {
+    let disk = disk(number(HEADER, 40));
+    assert_eq!(&disk.0[4096..4608], HEADER, "our checksum of the header is LVM's");
+    let label = parse(&disk.0[..4096]).unwrap();
+    assert_eq!(label.areas, [AREA]);
+    let Area::Group(group) = read(&disk) else { panic!("{:?}", read(&disk)) };
+    assert_eq!(group.name, "cvg");
+    assert_eq!(group.physical_volumes[1], ("pv1".to_owned(), label.uuid));
+    let lv = group.metadata["logical_volumes"].section().unwrap()["fill"].section().unwrap();
+    assert_eq!(VolumeGroup::segments(lv).len(), 3);
+    assert!(!write_lvm_text(&group.metadata).contains("/dev/sd"), "hints at devices stay behind");
+}
+
+#[test]
+fn the_text_goes_on_behind_the_header() {
+    let Area::Group(plain) = read(&disk(number(HEADER, 40))) else { panic!() };
+    for missing in [1, 100, TEXT.len() as u64 - 1] {
+        let Area::Group(wrapped) = read(&disk(AREA.1 - missing)) else { panic!("{missing}") };
+        assert_eq!(wrapped, plain);
+    }
+}
+
+#[test]
+fn damage_is_seen() {
+    let start = number(HEADER, 40);
+    let mut broken = disk(start);
+    broken.0[AREA.0 as usize + start as usize + 50] ^= 1;
+    assert!(matches!(read(&broken), Area::Damaged(what) if what.contains("checksum")));
+    let mut broken = disk(start);
+    broken.0[4096 + 100] ^= 1;
+    assert!(matches!(read(&broken), Area::Damaged(what) if what.contains("header")));
+    assert!(matches!(read(&disk(AREA.1 + 512)), Area::Damaged(what) if what.contains("outside")));
+    let mut broken = disk(start);
+    broken.0[512 + 40] ^= 1;
+    assert_eq!(parse(&broken.0[..4096]), None);
+    assert_eq!(parse(&broken.0[..600]), None);
+    assert_eq!(read(&disk(0)), Area::Empty);
+}
