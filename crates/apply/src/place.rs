@@ -31,7 +31,7 @@ impl Runner<'_> {
         let name = loop {
             match self.find(&target.place)? {
                 Some(name) if self.sys.exists(&sysfs::node(&name)) => break name,
-                _ if left == 0 || !self.appears_late(&target.place) => return Err(self.missing(target)),
+                _ if left == 0 || target.is_disk() => return Err(self.missing(target)),
                 _ => {}
             }
             self.cancel.check()?;

@@ -81,7 +81,10 @@ impl Runner<'_> {
             && let Some(part) =
                 sysfs::partitions(self.sys, disk.name())?.into_values().find(|part| part.name == name)
         {
-            return self.zero_ends(disk, part.start, part.size);
+            self.zero_ends(disk, part.start, part.size)?;
+            // udev reads the table of a disk again whenever one that wrote to it closes it: its partitions vanish for a
+            // moment then.
+            return self.settle();
         }
         let (number, size) = sysfs::number_and_size(self.sys, &name)?;
         let length = size.min(ENDS);
