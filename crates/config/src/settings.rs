@@ -109,6 +109,8 @@ pub struct Settings {
     pub autoexclude_disks: Tristate,
     pub autoexclude_path: Vec<String>,
     pub coverage_waive: Vec<String>,
+    /// Kinds of storage, as `rear`'s own list names them.
+    pub accept_undrilled: Vec<String>,
     pub disks_to_be_wiped: Vec<String>,
     /// age recipients, ssh public keys, or absolute paths of files with such.
     pub luks_header_recipients: Vec<String>,
@@ -188,6 +190,7 @@ impl Settings {
             autoexclude_disks: r.tristate("AUTOEXCLUDE_DISKS"),
             autoexclude_path: mount_points(r, "AUTOEXCLUDE_PATH"),
             coverage_waive: r.words_of_list("COVERAGE_WAIVE"),
+            accept_undrilled: r.words("ACCEPT_UNDRILLED"),
             disks_to_be_wiped: r.words("DISKS_TO_BE_WIPED"),
             luks_header_recipients: recipients(r),
             luks_header_passphrase: r.secret("LUKS_HEADER_PASSPHRASE"),

@@ -249,7 +249,8 @@ mod tests {
     #[test]
     fn what_cannot_be_made_is_refused_by_name() {
         assert_eq!(refuse(&luks()), None);
-        let cases: [(&str, fn(&mut Luks)); 7] = [
+        type Change = fn(&mut Luks);
+        let cases: [(&str, Change); 7] = [
             ("re-encrypted", |luks| luks.requirements = vec!["online-reencrypt-v2".into()]),
             ("requires opal", |luks| luks.requirements = vec!["opal".into()]),
             ("segments crypt, crypt", |luks| luks.segments = vec!["crypt".into(), "crypt".into()]),

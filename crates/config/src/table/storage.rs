@@ -13,6 +13,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::switch("AUTOEXCLUDE_DISKS", "yes", "Leave out disks on which no mounted filesystem and no active swap lies."),
     Setting::list("AUTOEXCLUDE_PATH", &["/media", "/run", "/mnt", "/tmp"], "Directories below which mounted filesystems are left out."),
     Setting::list("COVERAGE_WAIVE", &[], "Devices or mount points that cannot be recovered and that you accept to lose, by name. Without it `rear mkbackup` refuses to run when something could not be recovered. New in this program."),
+    Setting::words("ACCEPT_UNDRILLED", &[], "Kinds of storage that you accept although no whole recovery of a machine with them has been drilled by this project yet: `md`, `lvm`, `luks`, `btrfs`, `multipath`, or the name of a filesystem. They are saved and recreated like everything else; drill a recovery of your own before you rely on it. Without it `rear mkbackup` refuses a machine that needs them."),
     Setting::words("DISKS_TO_BE_WIPED", &[], "Disks which unattended recovery may erase although they carry data of another machine: stable names (`/dev/disk/by-id/…`) or kernel names. Without it only blank disks and the machine's own are taken."),
     Setting::switch("AUTOEXCLUDE_MULTIPATH", "n", "Leave out disks that are reached over several paths.")
         .refused("Such a disk is saved and recreated like every other one; name those that shall be left alone in EXCLUDE_COMPONENTS.")

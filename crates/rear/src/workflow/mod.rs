@@ -13,3 +13,4 @@ pub mod preflight;
 pub mod proof;
 pub mod recover;
 pub mod subvolumes;
+mod undrilled;

@@ -9,6 +9,7 @@ use layout::{Bytes, Firmware};
 use sys::Sys;
 
 use super::machine::Machine;
+use super::undrilled;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 
@@ -64,6 +65,19 @@ pub fn storage(context: &Context, machine: &Machine, refusals: &mut Refusals) ->
     }
     for problem in probe::fstab_problems(&context.sys, &machine.layout)? {
         refusals.add(format!("/etc/fstab: {problem}"));
+    }
+    for kind in undrilled::kinds(&machine.wanted) {
+        if context.settings().accept_undrilled.iter().any(|accepted| accepted.eq_ignore_ascii_case(kind)) {
+            context.ui.warn(format!(
+                "{kind} is recreated, but no whole recovery of a machine with it has been drilled yet: drill one of your own \
+                 before you rely on it"
+            ));
+        } else {
+            refusals.add(format!(
+                "this machine needs {kind}: it would be recreated, but no whole recovery of a machine with it has been drilled \
+                 by this project yet (accept that on purpose with ACCEPT_UNDRILLED+=\" {kind}\", and drill a recovery of your own)"
+            ));
+        }
     }
     let plan = refusals.take(plan::recoverable(&machine.wanted));
     Ok(plan.map(|plan| plan.tools()).unwrap_or_default())

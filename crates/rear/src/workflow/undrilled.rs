@@ -1,0 +1,57 @@
+//! Kinds of storage that are recreated, but that no whole recovery in a virtual machine has proven yet. A kind leaves this
+//! list when a scenario of `tests/scenarios` recovers a machine with it.
+
+use std::collections::BTreeSet;
+
+use layout::{Content, FsKind, Kind, Layout};
+
+/// The names of the undrilled kinds that a layout needs, sorted.
+pub fn kinds(layout: &Layout) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    for device in &layout.devices {
+        match &device.kind {
+            Kind::Disk(disk) if disk.multipath.is_some() => drop(found.insert("multipath")),
+            Kind::MdArray(_) => drop(found.insert("md")),
+            Kind::LogicalVolume(_) => drop(found.insert("lvm")),
+            Kind::LuksMapping(_) => drop(found.insert("luks")),
+            Kind::Disk(_) | Kind::Partition(_) => {}
+        }
+        match &device.content {
+            Content::Filesystem(filesystem) => match &filesystem.kind {
+                FsKind::Ext(_) | FsKind::Xfs(_) | FsKind::Vfat(_) => {}
+                _ => drop(found.insert(filesystem.fs_type())),
+            },
+            Content::LvmMember { .. } => drop(found.insert("lvm")),
+            Content::MdMember { .. } => drop(found.insert("md")),
+            Content::Luks(_) => drop(found.insert("luks")),
+            Content::BtrfsMember { .. } => drop(found.insert("btrfs")),
+            Content::Empty
+            | Content::Table(_)
+            | Content::Swap(_)
+            | Content::BootCode
+            | Content::Unknown { .. } => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(name: &str) -> Layout {
+        let path = format!("{}/../../tests/machines/{name}/layout.json", env!("CARGO_MANIFEST_DIR"));
+        Layout::from_json(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_scenarios_recover_is_drilled_and_the_rest_is_named() {
+        for name in ["bios-gpt-ext4", "bios-mbr-extended", "uefi-gpt-xfs"] {
+            assert!(kinds(&recorded(name)).is_empty(), "{name}");
+        }
+        let mut layout = recorded("bios-gpt-ext4");
+        layout.devices[1].content = Content::Luks(layout::Luks::default());
+        layout.devices[2].content = Content::LvmMember { uuid: String::new() };
+        assert_eq!(kinds(&layout).into_iter().collect::<Vec<_>>(), ["luks", "lvm"]);
+    }
+}
