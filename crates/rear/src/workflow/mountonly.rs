@@ -361,9 +361,8 @@ fn conclude(
         format!("nothing is mounted below {root_shown}:{list}")
     };
     let code = if is_mounted(context, root)? { Code::Incomplete } else { Code::Failed };
-    Err(Failure::new(code, message).hint(format!(
-        "no disk was changed; remove the cause and run rear mountonly again, which adds what is missing. {undo}"
-    )))
+    Err(Failure::new(code, message)
+        .hint(format!("remove the cause and run rear mountonly again, which adds what is missing. {undo}")))
 }
 
 #[cfg(test)]
