@@ -18,7 +18,9 @@ fn malformed(what: &str, field: &str, line: &str) -> Error {
 
 /// Subvolumes in the order of their ids, from `btrfs subvolume list -a -u -q` and, for what is read-only, `-a -r`:
 ///
-///     ID 260 gen 7 top level 256 parent_uuid UUID uuid UUID path <FS_TREE>/@/home snap
+/// ```text
+/// ID 260 gen 7 top level 256 parent_uuid UUID uuid UUID path <FS_TREE>/@/home snap
+/// ```
 pub(crate) fn subvolumes(all: &str, read_only: &str) -> Result<Vec<Subvolume>> {
     let locked: Vec<u64> = read_only.lines().map(|line| id(LIST, line)).collect::<Result<_>>()?;
     let mut found: Vec<(Subvolume, &str, &str)> = Vec::new();
