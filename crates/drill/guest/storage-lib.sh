@@ -217,10 +217,22 @@ of_lvm() {
     vgs --noheadings -o vg_name 2>/dev/null | while read -r group; do
         rm -f /run/metadata
         vgcfgbackup -f /run/metadata "$group" > /dev/null 2>&1
-        # The head of the file and the hints at device names say nothing of the group.
-        sed -n '/^[a-zA-Z0-9_.+-]* {/,$p' /run/metadata | grep -Ev '^\s*(seqno|device|device_id|device_id_type) =' > "$1/vgcfg-$group"
+        # The head of the file, the hints at device names and the order of volumes say nothing of the group.
+        sed -n '/^[a-zA-Z0-9_.+-]* {/,$p' /run/metadata | grep -Ev '^\s*(seqno|device|device_id|device_id_type) =' |
+            by_section | sort > "$1/vgcfg-$group"
     done
     return 0
+}
+
+# Every line of LVM's metadata with the sections that it stands in.
+by_section() {
+    awk '
+        { line = $0; sub(/^[ \t]+/, "", line) }
+        line == "" { next }
+        line ~ /\{$/ { sub(/ *\{$/, "", line); path = path "/" line; next }
+        line == "}" { sub(/\/[^\/]*$/, "", path); next }
+        { count[path]++; printf "%s %03d %s\n", path, count[path], line }
+    '
 }
 
 # A question that LVM does not answer is no answer.

@@ -111,6 +111,20 @@ impl Machine {
         self.dir.join(format!("{}.serial", self.name))
     }
 
+    /// Gives it one processor, whose clock goes by instructions: on a busy host it is slow, but nothing in it is late.
+    #[must_use]
+    pub(crate) fn steady(mut self) -> Self {
+        for arg in &mut self.args {
+            if arg.starts_with("tcg,") {
+                *arg = "tcg,thread=single,tb-size=256".to_owned();
+            }
+        }
+        self.add("-smp", "1");
+        // About as fast as an emulated processor is on a host that has nothing else to do.
+        self.add("-icount", "shift=3,sleep=on");
+        self
+    }
+
     /// Attaches an image under this name, for a device that is added by hand; `options` begin with a comma.
     pub(crate) fn drive(&mut self, id: &str, file: &Path, options: &str) {
         let file = option(file);

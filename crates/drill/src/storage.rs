@@ -189,6 +189,7 @@ impl StorageDrill<'_> {
         };
         let initrd = self.base.extra(self.lab, &recipe(), "storage-initrd.img", INITRD)?;
         let mut machine = Machine::new(&self.dir, name, 2048)
+            .steady()
             .kernel(
                 &self.base.kernel(),
                 &initrd,
