@@ -100,3 +100,89 @@ fn superblocks_at_the_end_are_found_where_the_kernel_puts_them() {
     assert_eq!(end_of_version1((100 << 20) - 512), Some((100 << 20) - 12288));
     assert_eq!((end_of_version0(4096), end_of_version1(4096)), (None, None));
 }
+
+/// A superblock that mdadm 4.2 and Linux 6.1 wrote, of which only the pieces that are not zero are kept.
+fn real(pieces: &[(usize, &str)]) -> Vec<u8> {
+    let mut sb = vec![0; LEN];
+    for (at, hex) in pieces {
+        let bytes: Vec<u8> =
+            (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect();
+        put(&mut sb, *at, &bytes);
+    }
+    sb
+}
+
+const UUID: &str = "00112233:44556677:8899aabb:ccddeeff";
+
+#[test]
+fn superblocks_of_real_arrays_are_read() {
+    // --create --level=raid5 --raid-devices=3 --spare-devices=1 --metadata=1.2 --chunk=64K --layout=right-asymmetric
+    // --size=8192K --bitmap=internal --data-offset=1024K c THIS b d
+    let raid5 = real(&[
+        (0, "fc4e2ba901000000010000000000000000112233445566778899aabbccddeeff686f7374313a64617461"),
+        (64, "e6aa046b0000000005000000010000000040000000000000800000000300000008"),
+        (128, "000800000000000000f801000000000008000000000000000000000000000000010000000000000037225ed0"),
+        (172, "2bd46a9308e6ad4ffd2cb2ed0000080010"),
+        (192, "f7aa046b000000001100000000000000ffffffffffffffff2cd8615c80"),
+        (256, "000001000200ffff"),
+    ]);
+    let expected = Superblock {
+        uuid: UUID.into(),
+        name: "host1:data".into(),
+        version: "1.2",
+        level: 5,
+        layout: 1,
+        chunk: 64 << 10,
+        component: 8 << 20,
+        data_offset: 1 << 20,
+        raid_disks: 3,
+        role: Role::Slot(1),
+    };
+    assert_eq!(version1(&raid5, 4096).unwrap(), expected);
+    // --create --level=raid1 --raid-devices=2 --metadata=1.0 --homehost=<none> --name=plain --size=65512K THIS b, on
+    // 64 MiB.
+    let raid1 = real(&[
+        (0, "fc4e2ba901000000000000000000000000112233445566778899aabbccddeeff706c61696e"),
+        (64, "50ab046b000000000100000000000000d0ff0100000000000000000002"),
+        (128, "0000000000000000e0ff010000000000f0ff010000000000"),
+        (168, "d7b786378378ef02ae60ec928fbfa53700000800f8ffffff"),
+        (216, "cb40cf5380"),
+        (256, "00000100ffff"),
+    ]);
+    let expected = Superblock {
+        uuid: UUID.into(),
+        name: "plain".into(),
+        version: "1.0",
+        level: 1,
+        layout: 0,
+        chunk: 0,
+        component: 65512 << 10,
+        data_offset: 0,
+        raid_disks: 2,
+        role: Role::Slot(0),
+    };
+    assert_eq!(version1(&raid1, end_of_version1(64 << 20).unwrap()).unwrap(), expected);
+    // --create --level=raid1 --raid-devices=3 --metadata=0.90 --size=8192K --bitmap=internal THIS missing b
+    let old = real(&[
+        (0, "fc4e2ba9000000005a00000000000000000000003322110045ab046b01000000002000000200000003000000"),
+        (52, "77665544bbaa9988ffeeddcc"),
+        (
+            128,
+            "49ab046b0101000002000000020000000100000000000000a1ec121911000000000000001100000000000000ffffffff",
+        ),
+        (3968, "00000000fd000000000000000000000006"),
+    ]);
+    let expected = Superblock {
+        uuid: UUID.into(),
+        name: String::new(),
+        version: "0.90",
+        level: 1,
+        layout: 0,
+        chunk: 0,
+        component: 8 << 20,
+        data_offset: 0,
+        raid_disks: 3,
+        role: Role::Slot(0),
+    };
+    assert_eq!(version0(&old).unwrap(), expected);
+}
