@@ -15,6 +15,7 @@ use super::preflight::Refusals;
 use super::recover::Opened;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::point::Seal;
 use seal::{Lock, Opener};
 
 mod crypttab;
@@ -167,11 +168,23 @@ impl apply::Keys for Unlocked {
     }
 }
 
+/// The parts of a recovery point that are looked at here.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    layout: &'a Layout,
+    seal: &'a Seal,
+    dir: &'a Path,
+}
+
 /// Opens the sealed headers and collects a key for every container. Writes to no disk; a key of a saved header has
 /// opened that header when this returns.
 pub fn unlock(context: &Context, opened: &Opened) -> Result<Unlocked> {
+    unlock_from(context, Source { layout: &opened.layout, seal: &opened.seal, dir: &opened.dir })
+}
+
+fn unlock_from(context: &Context, source: Source<'_>) -> Result<Unlocked> {
     let mut unlocked = Unlocked::default();
-    let all: Vec<_> = containers(&opened.layout).collect();
+    let all: Vec<_> = containers(source.layout).collect();
     if all.is_empty() {
         return Ok(unlocked);
     }
@@ -184,14 +197,14 @@ pub fn unlock(context: &Context, opened: &Opened) -> Result<Unlocked> {
             unlocked.keys.insert(luks.uuid.clone(), key);
             continue;
         }
-        let header = openers.open(context, opened, &luks.uuid, header_part)?.ok_or_else(|| {
+        let header = openers.open(context, source, &luks.uuid, header_part)?.ok_or_else(|| {
             Failure::refused(format!("the recovery point lacks the saved header of {what}"))
                 .hint("no disk was written to; use another recovery point")
         })?;
         let file = HeaderFile::write(&luks.uuid, &header)?;
         let mut key = None;
         // The old machine's key file first, then what the operator has said already: often it is one passphrase for all.
-        let saved = openers.open(context, opened, &luks.uuid, key_part)?.map(Secret::of_bytes);
+        let saved = openers.open(context, source, &luks.uuid, key_part)?.map(Secret::of_bytes);
         for candidate in saved.iter().chain(&known) {
             if fits(context, file.path(), candidate)? {
                 key = Some(candidate.clone());
@@ -290,24 +303,24 @@ impl Openers {
     fn open(
         &mut self,
         context: &Context,
-        opened: &Opened,
+        source: Source<'_>,
         uuid: &str,
         name: fn(&str, &str) -> String,
     ) -> Result<Option<Vec<u8>>> {
         let has = |end: &str| {
             let name = name(uuid, end);
-            opened.seal.parts.iter().any(|part| part.name == name).then_some(name)
+            source.seal.parts.iter().any(|part| part.name == name).then_some(name)
         };
         let (by_passphrase, by_key) = (has(PASSPHRASE), has(RECIPIENTS));
         if let Some(part) = &by_passphrase {
-            let sealed = opened.seal.read_part(&opened.dir, part)?;
+            let sealed = source.seal.read_part(source.dir, part)?;
             // Where a private key opens it as well, nobody needs to know the passphrase.
             if let Some(bytes) = self.with_passphrase(context, &sealed, by_key.is_some())? {
                 return Ok(Some(bytes));
             }
         }
         let Some(part) = &by_key else { return Ok(None) };
-        let sealed = opened.seal.read_part(&opened.dir, part)?;
+        let sealed = source.seal.read_part(source.dir, part)?;
         self.with_identity(context, &sealed).map(Some)
     }
 
@@ -414,3 +427,6 @@ pub fn as_told(saved: &Luks, found: &mut Luks, path: &str, problems: &mut Vec<St
     ));
     *found = std::mem::take(found).with_keys_of(saved);
 }
+
+#[cfg(test)]
+mod tests;
