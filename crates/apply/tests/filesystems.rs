@@ -137,6 +137,8 @@ fn vfat_and_swap() {
             "mkfs.vfat -F 32 @ 65537",
             "mkfs.vfat -F 32 @ 65538",
             "mkfs.vfat -F 16 -a @ 65537",
+            "mkfs.vfat -F 16 -s 1 --mbr=n -g 64/61 @ 16384",
+            "mkfs.vfat -F 32 --mbr=n -g 64/61 @ 65537",
             "mkfs.vfat -F 32 -i 1A2B3C4D @",
             "mkswap -q @",
             "mkswap -q -L fifteen-bytes-x -U d385b3ca-a3f5-4b8b-999c-83cec26cc6cb @",

@@ -68,17 +68,11 @@ fn command(fs: &Filesystem, vfat: &Vfat, device: &str, old: bool) -> Command {
     if !fs.label.is_empty() {
         option("-n", fs.label.clone());
     }
-    // mkfs.vfat rounds the size down to whole tracks of the geometry that it sees or makes up (32 sectors each up
-    // to 256 MiB, else 63). Nothing uses the geometry itself today, so one is given that leaves the size alone.
-    // A size that fits neither was made by another program: then without any alignment.
-    let track = match vfat.sectors {
-        sectors if sectors.is_multiple_of(63) => Some(("255/63", sectors > 524_288)),
-        sectors if sectors.is_multiple_of(32) => Some(("64/32", sectors <= 524_288)),
-        _ => None,
-    };
+    let track = track(vfat);
     match track {
-        Some((geometry, _)) if !old => args.extend(["-g".into(), geometry.into()]),
-        Some((_, true)) => {}
+        Some(track) if !old => args.extend(["-g".into(), format!("64/{track}")]),
+        Some(63) if vfat.sectors > OWN_TRACK_63 => {}
+        Some(32) if vfat.sectors <= OWN_TRACK_63 => {}
         _ => args.push("-a".into()),
     }
     if !old {
@@ -86,11 +80,28 @@ fn command(fs: &Filesystem, vfat: &Vfat, device: &str, old: bool) -> Command {
         args.push("--mbr=n".into());
     }
     args.push(device.to_owned());
+    // Without -g nothing takes the other half of a KiB away again: then the size is that of the device, rounded by the
+    // same rule as when the original was made.
     let size = size(vfat).get();
-    // The size is counted in KiB. A size with half of one is that of the device, rounded by the same rule as
-    // when the original was made.
-    if size.is_multiple_of(1024) {
-        args.push((size / 1024).to_string());
+    if size.is_multiple_of(1024) || (!old && track.is_some()) {
+        args.push(size.div_ceil(1024).to_string());
     }
     Command::new("mkfs.vfat", args)
+}
+
+/// Beyond this many sectors (256 MiB), mkfs.vfat makes tracks of 63 sectors up where nothing tells it better, else of 32.
+const OWN_TRACK_63: u32 = 524_288;
+
+/// Sectors per track with which mkfs.vfat arrives at this size; `None` for a size that was made without any alignment.
+///
+/// It takes the size in KiB, adds half of one where its device ends with such a half, and rounds down to whole tracks of the
+/// geometry that it is given, sees or makes up. Nothing uses the geometry itself today, so any will do that takes
+/// away what is too much: one sector, or two where the size itself ends with half a KiB.
+fn track(vfat: &Vfat) -> Option<u32> {
+    let (sectors, too_much) = (vfat.sectors, if size(vfat).get().is_multiple_of(1024) { 1 } else { 2 });
+    if !vfat.reserved_sectors.is_multiple_of(u16::from(vfat.sectors_per_cluster)) {
+        return None;
+    }
+    let common = [63, 32].into_iter();
+    common.chain(too_much + 1..=u32::from(u16::MAX)).find(|track| sectors.is_multiple_of(*track))
 }
