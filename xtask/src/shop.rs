@@ -123,17 +123,24 @@ impl Shop {
         self.provide(false)?;
         self.target()?;
         self.cargo(&["build", "--quiet", "--release", "--target", TARGET, "-p", "rear"])?;
-        Ok(self.root.join("target").join(TARGET).join("release/rear"))
+        Ok(self.built("rear"))
     }
 
     /// Builds the static program of the storage drill and gives its path.
     pub(crate) fn build_recreate(&self) -> Result<PathBuf> {
         self.provide(false)?;
         self.target()?;
-        // Looking through whole disks for zeroes without any optimisation takes minutes on an emulated processor.
-        let quick = ["build", "--quiet", "--config", "profile.dev.opt-level=1", "--target", TARGET];
-        self.cargo(&[&quick[..], &["-p", "apply", "--example", "recreate"]].concat())?;
-        Ok(self.root.join("target").join(TARGET).join("debug/examples/recreate"))
+        let build =
+            ["build", "--quiet", "--release", "--target", TARGET, "-p", "apply", "--example", "recreate"];
+        self.cargo(&build)?;
+        Ok(self.built("examples/recreate"))
+    }
+
+    /// Where cargo puts a static release binary.
+    fn built(&self, name: &str) -> PathBuf {
+        let dir = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        // Cargo runs in the repository: a relative folder is below it.
+        self.root.join(dir).join(TARGET).join("release").join(name)
     }
 
     /// The place of the storage drill: it changes nothing that others use, so it needs no lock.

@@ -300,6 +300,9 @@ impl Running<'_> {
         let mut last = None;
         loop {
             last = self.qmp.power().or(last);
+            if last == Some(Power::HostFull) {
+                return Err(self.error("this host has no space left for its disks".to_owned()));
+            }
             if let Some(status) = self.child.try_wait().map_err(sys::Error::io("wait for", "qemu"))? {
                 // The event and the exit race: read once more what QEMU said before it ended.
                 std::thread::sleep(Duration::from_millis(50));

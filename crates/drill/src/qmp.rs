@@ -17,6 +17,8 @@ pub(crate) enum Power {
     Off,
     /// Its kernel died, or the firmware gave up.
     Panic,
+    /// It was stopped in the middle of a write: the host has no space left for its disks.
+    HostFull,
 }
 
 /// A connection to one QEMU.
@@ -68,6 +70,7 @@ fn event(line: &str) -> Option<Power> {
     let message: Value = serde_json::from_str(line).ok()?;
     match message["event"].as_str()? {
         "GUEST_PANICKED" => Some(Power::Panic),
+        "BLOCK_IO_ERROR" if message["data"]["nospace"] == true => Some(Power::HostFull),
         "RESET" if message["data"]["guest"] == true => Some(Power::Reset),
         "SHUTDOWN" => Some(match message["data"]["reason"].as_str() {
             Some("guest-reset") => Power::Reset,
@@ -88,6 +91,8 @@ mod tests {
         let off = r#"{"timestamp":{},"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-shutdown"}}"#;
         assert_eq!(event(reset), Some(Power::Reset));
         assert_eq!(event(off), Some(Power::Off));
+        let full = r#"{"event":"BLOCK_IO_ERROR","data":{"device":"d","operation":"write","action":"stop","nospace":true,"reason":"No space left on device"}}"#;
+        assert_eq!(event(full), Some(Power::HostFull));
         assert_eq!(event(r#"{"QMP":{"version":{}}}"#), None);
         assert_eq!(event("not json"), None);
     }
