@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use layout::Bytes;
 use serde_json::json;
 
@@ -232,11 +232,17 @@ impl<'a> Stage<'a> {
                 None => ProgressBar::new_spinner(),
             };
             let template = match total {
-                Some(_) => "{prefix:<10} [{bar:30}] {bytes}/{total_bytes}  {msg}  {eta} left",
+                Some(_) => "{prefix:<10} [{bar:30}] {bytes}/{total_bytes}  {msg}  {left}",
                 None => "{prefix:<10} {spinner} {msg}",
             };
             if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("=> "));
+                // Nothing is known of the rate before the first byte.
+                let left = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                    if state.pos() > 0 {
+                        let _ = write!(text, "{} left", duration(state.eta().as_secs_f64()));
+                    }
+                };
+                bar.set_style(style.with_key("left", left).progress_chars("=> "));
             }
             bar.set_prefix(name);
             bar.enable_steady_tick(Duration::from_millis(200));
