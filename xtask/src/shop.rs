@@ -28,6 +28,10 @@ const TEST_NEEDS: &[(&str, &str)] = &[
     ("zstd", "zstd"),
 ];
 
+/// Bytes that the machines of `cargo xtask test` take at the most (`du` of the folder), and what they take once they are installed.
+const NEEDED: u64 = 14 << 30;
+const NEEDED_AGAIN: u64 = 8 << 30;
+
 /// The repository and its tools.
 pub(crate) struct Shop {
     /// The root of the repository.
@@ -99,7 +103,17 @@ impl Shop {
             bail!("root is needed to make guests (debootstrap, chroot); run this as root");
         }
         let dir = self.root.join("target/drill");
+        let needed = if dir.join("cache").exists() { NEEDED_AGAIN } else { NEEDED };
         std::fs::create_dir_all(&dir)?;
+        let free = sys::Real::new(self.cancel.clone()).usage(&dir)?.available;
+        if free < needed {
+            bail!(
+                "{} has {} GiB free, and virtual machines need {} GiB; make room or remove what earlier ones left there",
+                dir.display(),
+                free >> 30,
+                needed >> 30
+            );
+        }
         let lock = sys::lock::Lock::take(&dir.join("lock"))?;
         let started = self.started;
         Ok((Lab::new(dir, self.cancel.clone(), move |line| say(started, line)), lock))
