@@ -46,7 +46,7 @@ pub(crate) fn run(shop: &Shop) -> Result<ExitCode> {
     let (lab, _lock) = shop.lab()?;
     let base = Base::prepare(&lab, &Recipe::default())?;
     let extra = BASH_PACKAGES.iter().map(|package| (*package).to_owned()).collect();
-    let bash_base = Base::prepare(&lab, &Recipe { extra })?;
+    let bash_base = Base::prepare(&lab, &Recipe { extra, ..Recipe::default() })?;
 
     shop.say("measuring this program");
     let ours = Drill::new(&lab, &base, &scenario, Some(&rear)).named("bench-rust").run(Phase::Install);

@@ -1,5 +1,6 @@
-# Installs the base tree onto the scenario's layout. The generated half (layout.sh) defines `partition`,
-# `format`, `attach`, `fstab`, `boot_loader` from the scenario.
+# Installs the base tree onto the scenario's layout. The generated half (layout.sh) defines `name_disks`, `partition`,
+# `build`, `format`, `attach`, `fstab`, `boot_loader` from the scenario. Where things lie on each other (STACKED), the
+# functions of storage-lib.sh are there for `build`.
 set -eu
 . ./lib.sh
 . ./env
@@ -7,11 +8,22 @@ set -eu
 base=/mnt/base
 target=/mnt/target
 mkdir -p $base $target
+# What the boot loader's programs have to see inside.
+inside="dev proc sys"
+if [ -n "$STACKED" ]; then
+    set +u
+    . ./storage-lib.sh
+    start_udev
+    inside="$inside run"
+fi
+side=target
+name_disks
 
 say partitioning
 partition
 udevadm settle 2>/dev/null || true
-say formatting
+say "building and formatting"
+build
 format
 attach $target
 
@@ -29,6 +41,8 @@ echo >> $target/etc/machine-id
 
 say "making unusual files"
 sh ./unusual.sh $target
+# A filesystem of its own gets some of them, too.
+mountpoint -q $target/home && cp -a $target/srv/unusual $target/home/
 
 for file in /run/drill/noise-*; do
     [ -e "$file" ] || continue
@@ -37,11 +51,15 @@ for file in /run/drill/noise-*; do
 done
 
 say "installing the boot loader"
-for dir in dev proc sys; do mount --rbind /$dir $target/$dir; done
+for dir in $inside; do mount --rbind /$dir $target/$dir; done
 boot_loader $target
-for dir in dev proc sys; do umount -R -l $target/$dir; done
+for dir in $inside; do umount -R -l $target/$dir; done
 
 say "unmounting"
 sync
 umount -R $target
 sync
+if [ -n "$STACKED" ]; then
+    set +e
+    stop_all
+fi

@@ -11,6 +11,20 @@ find_disks() {
     done | sort
 }
 
+# start_udev [MODULE…]: the device manager, and these drivers. As in the rescue system, nothing is assembled or activated by
+# itself.
+start_udev() {
+    mkdir -p /run/udev/rules.d /run/lock
+    for rule in 69-lvm.rules 69-bcache.rules 64-md-raid-assembly.rules 99-systemd.rules; do
+        ln -sf /dev/null "/run/udev/rules.d/$rule"
+    done
+    /lib/systemd/systemd-udevd --daemon
+    # Only what is needed: looking at every device of the machine takes half a minute here.
+    [ $# = 0 ] || modprobe -a "$@"
+    udevadm trigger --action=add --subsystem-match=block
+    udevadm settle --timeout=120
+}
+
 # $d1, $d2, … as variables.
 disks_as_variables() {
     while read -r label node; do

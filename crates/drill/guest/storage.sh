@@ -11,16 +11,8 @@ export LC_ALL=C share
 say() { echo "drill: $*" > /dev/console; }
 
 start() {
-    mkdir -p /run/udev/rules.d /mnt/t /run/lock
-    # As in the rescue system: nothing is assembled or activated by itself.
-    for rule in 69-lvm.rules 69-bcache.rules 64-md-raid-assembly.rules 99-systemd.rules; do
-        ln -sf /dev/null "/run/udev/rules.d/$rule"
-    done
-    /lib/systemd/systemd-udevd --daemon
-    # Only what the layouts need: looking at every device of the machine takes half a minute here.
-    modprobe -a virtio_scsi sd_mod nvme virtio_rng
-    udevadm trigger --action=add --subsystem-match=block
-    udevadm settle --timeout=120
+    mkdir -p /mnt/t
+    start_udev virtio_scsi sd_mod nvme virtio_rng
     cp "$share/recreate" /run/recreate && chmod 755 /run/recreate
     touch /run/paths-on
     paths_off

@@ -5,6 +5,7 @@ systemctl --failed --no-legend --plain > $out/failed
 findmnt -rn -o TARGET,SOURCE,FSTYPE,UUID,OPTIONS --real > $out/mounts
 swapon --show=NAME,UUID --noheadings --raw > $out/swaps
 lsblk -P -b -o NAME,TYPE,SIZE,FSTYPE,UUID,LABEL,PARTUUID,MOUNTPOINT > $out/lsblk
+cat /proc/mdstat > $out/mdstat 2>/dev/null
 hostname > $out/hostname
 ip -o addr show > $out/addresses
 [ -d /sys/firmware/efi ] && efibootmgr -v > $out/efibootmgr

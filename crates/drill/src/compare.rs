@@ -2,12 +2,11 @@
 //! independent tools gathered about both.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use regex_lite::Regex;
 
 use crate::facts::{self, Facts};
-use crate::install::mounted;
 use crate::lab::read;
 use crate::scenario::{Compare, Spec};
 use crate::{Error, Result};
@@ -31,16 +30,39 @@ const ALWAYS: &[&str] = &[
 /// Findings beyond this number are only counted.
 const SHOWN: usize = 60;
 
-/// Judges the facts in `out`.
+/// Where the facts about both machines are.
+pub(crate) struct Gathered<'a> {
+    /// About the original: files that begin with `o-`.
+    pub(crate) original: &'a Path,
+    /// About the recovered machine: files that begin with `r-`. The same folder where both were looked at together; rsync
+    /// has compared them then.
+    pub(crate) recovered: &'a Path,
+}
+
+impl Gathered<'_> {
+    fn together(&self) -> bool {
+        self.original == self.recovered
+    }
+
+    /// The same file of both.
+    fn pair(&self, name: &str) -> (PathBuf, PathBuf) {
+        (self.original.join(format!("o-{name}")), self.recovered.join(format!("r-{name}")))
+    }
+}
+
+/// Judges the facts.
 ///
 /// # Errors
 /// A [`Error::Verdict`] that lists every difference that is not expected.
-pub(crate) fn judge(out: &Path, spec: &Spec, allowed: &Compare) -> Result<()> {
+pub(crate) fn judge(out: &Gathered<'_>, spec: &Spec, allowed: &Compare) -> Result<()> {
     let mut judge = Judge::new(allowed);
-    for (index, (_, _, mount)) in mounted(spec).into_iter().enumerate() {
+    for (index, (_, mount)) in spec.mounted().enumerate() {
         judge.tree(out, index, mount)?;
     }
     judge.identifiers(out)?;
+    if spec.is_stacked() {
+        judge.tools(out)?;
+    }
     if judge.compared == 0 {
         judge.findings.push("not one file was compared".to_owned());
     }
@@ -74,34 +96,40 @@ impl Judge {
         self.paths.iter().any(|pattern| pattern.is_match(path))
     }
 
-    fn tree(&mut self, out: &Path, index: usize, mount: &str) -> Result<()> {
-        let bytes = |name: String| -> Result<Vec<u8>> {
-            let file = out.join(name);
+    fn tree(&mut self, out: &Gathered<'_>, index: usize, mount: &str) -> Result<()> {
+        let bytes = |file: PathBuf| -> Result<Vec<u8>> {
             Ok(std::fs::read(&file).map_err(sys::Error::io("read", &file))?)
         };
         type Parse = fn(&[u8], &str) -> Facts;
-        let kinds: [(&str, Parse); 4] = [
+        let kinds: [(&str, Parse); 6] = [
             ("files", facts::files),
             ("xattrs", facts::xattrs),
             ("flags", facts::flags),
             ("nodes", facts::nodes),
+            // What rsync compares where both are on one machine.
+            ("sums", facts::sums),
+            ("linked", facts::linked),
         ];
         let mut touched = BTreeSet::new();
-        for (kind, parse) in kinds {
-            let original = parse(&bytes(format!("o-{kind}-{index}"))?, mount);
-            let recovered = parse(&bytes(format!("r-{kind}-{index}"))?, mount);
+        for (kind, parse) in kinds.into_iter().take(if out.together() { 4 } else { 6 }) {
+            let (original, recovered) = out.pair(&format!("{kind}-{index}"));
+            let (original, recovered) = (parse(&bytes(original)?, mount), parse(&bytes(recovered)?, mount));
             if kind == "files" {
                 self.compared += original.len();
                 touched = self.touched(&original, &recovered);
             }
             self.facts(kind, &original, &recovered, &touched);
         }
-        let original = facts::blocks(&bytes(format!("o-blocks-{index}"))?, mount);
-        let recovered = facts::blocks(&bytes(format!("r-blocks-{index}"))?, mount);
-        self.holes(&original, &recovered);
-
+        let (original, recovered) = out.pair(&format!("blocks-{index}"));
+        let (original, recovered) = (bytes(original)?, bytes(recovered)?);
+        self.holes(&facts::blocks(&original, mount), &facts::blocks(&recovered, mount));
+        if !out.together() {
+            return Ok(());
+        }
+        let out = out.original;
         for direction in ["there", "back"] {
-            for (what, path) in facts::itemized(&bytes(format!("rsync-{direction}-{index}"))?, mount) {
+            let file = out.join(format!("rsync-{direction}-{index}"));
+            for (what, path) in facts::itemized(&bytes(file)?, mount) {
                 let only_time = what.starts_with(".d..t......") && touched.contains(&path);
                 if !self.expected(&path) && !only_time {
                     self.findings.push(format!("{path}: rsync ({direction}) says {what}"));
@@ -163,10 +191,9 @@ impl Judge {
         }
     }
 
-    fn identifiers(&mut self, out: &Path) -> Result<()> {
+    fn identifiers(&mut self, out: &Gathered<'_>) -> Result<()> {
         let mut names = BTreeSet::new();
-        for entry in std::fs::read_dir(out).map_err(sys::Error::io("list", out))? {
-            let name = entry.map_err(sys::Error::io("list", out))?.file_name().to_string_lossy().into_owned();
+        for name in listed(out.original)?.into_iter().chain(listed(out.recovered)?) {
             if let Some(name) = name.strip_prefix("o-").or_else(|| name.strip_prefix("r-"))
                 && ["table-", "blkid-", "ext-", "xfs-", "bootcode-bytes-"]
                     .iter()
@@ -176,15 +203,7 @@ impl Judge {
             }
         }
         for name in names {
-            let (old, new) = (out.join(format!("o-{name}")), out.join(format!("r-{name}")));
-            let (Ok(old), Ok(new)) = (read(&old), read(&new)) else {
-                self.findings.push(format!(
-                    "{name}: there is only one of {} and {}",
-                    old.display(),
-                    new.display()
-                ));
-                continue;
-            };
+            let Some((old, new)) = self.both(&name, out.pair(&name)) else { continue };
             if name.starts_with("bootcode-bytes-") {
                 let some = |text: &str| text.trim() != "0";
                 if some(&old) != some(&new) {
@@ -198,6 +217,38 @@ impl Judge {
             }
         }
         Ok(())
+    }
+
+    /// What the tools of the storage technologies said: one file for each question.
+    fn tools(&mut self, out: &Gathered<'_>) -> Result<()> {
+        let (original, recovered) = out.pair("raw");
+        let names: BTreeSet<String> = listed(&original)?.into_iter().chain(listed(&recovered)?).collect();
+        if names.is_empty() {
+            self.findings.push("the tools were asked nothing".to_owned());
+        }
+        for name in names {
+            let pair = (original.join(&name), recovered.join(&name));
+            let Some((old, new)) = self.both(&name, pair) else { continue };
+            if name.ends_with("-dumpe2fs") {
+                self.lines(&name, &facts::ext(&old), &facts::ext(&new));
+            } else {
+                let lines = |text: &str| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+                self.lines(&name, &lines(&old), &lines(&new));
+            }
+        }
+        Ok(())
+    }
+
+    /// The contents of both files; one that is missing is a finding.
+    fn both(&mut self, name: &str, (old, new): (PathBuf, PathBuf)) -> Option<(String, String)> {
+        match (read(&old), read(&new)) {
+            (Ok(old), Ok(new)) => Some((old, new)),
+            _ => {
+                let (old, new) = (old.display(), new.display());
+                self.findings.push(format!("{name}: there is only one of {old} and {new}"));
+                None
+            }
+        }
     }
 
     fn lines(&mut self, name: &str, old: &[String], new: &[String]) {
@@ -225,6 +276,15 @@ impl Judge {
             findings: self.findings,
         })
     }
+}
+
+/// The names in a folder.
+fn listed(dir: &Path) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(dir).map_err(sys::Error::io("list", dir))?;
+    let name = |entry: std::io::Result<std::fs::DirEntry>| -> Result<String> {
+        Ok(entry.map_err(sys::Error::io("list", dir))?.file_name().to_string_lossy().into_owned())
+    };
+    entries.map(name).collect()
 }
 
 #[cfg(test)]

@@ -3,22 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::guest::Base;
+use crate::guest::{Base, Recipe};
 use crate::helper::{Share, helper};
 use crate::lab::{Lab, copy, fresh_dir, key, make_dir, path, read, write};
 use crate::machine::{Drive, Machine, empty_nvram};
 use crate::report::{Figures, Outcome, Report};
 use crate::scenario::{Expect, Faults, Firmware, Scenario};
-use crate::{Error, Result, compare, disk, install, verdict};
+use crate::{Error, Result, disk, install, storage};
 
+mod prove;
 mod recover;
 
 const INSTALL: &str = include_str!("../guest/install.sh");
 const UNUSUAL: &str = include_str!("../guest/unusual.sh");
 const MKBACKUP: &str = include_str!("../guest/mkbackup.sh");
 const FAULTS: &str = include_str!("../guest/faults.sh");
-const UP: &str = include_str!("../guest/up.sh");
-const COMPARE: &str = include_str!("../guest/compare.sh");
 
 /// The step of a drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,7 +194,9 @@ impl<'a> Drill<'a> {
         let (sizes, noise) = (sizes.join(","), noise.join(","));
         // A machine of UEFI begins with an NVRAM of its own kind.
         let firmware = empty_nvram(spec.firmware).map(path).unwrap_or_default();
-        let scripts = [&self.base.key, INSTALL, UNUSUAL, &layout, &spec.host, &sizes, &noise, &firmware];
+        let library = if spec.is_stacked() { storage::LIB } else { "" };
+        let scripts =
+            [&self.base.key, INSTALL, UNUSUAL, library, &layout, &spec.host, &sizes, &noise, &firmware];
         let dir = self.lab.cache().join(format!("installed-{}", key(scripts.map(str::as_bytes))));
         let installed = Installed { dir: dir.clone(), disks: spec.disk.len() };
         if dir.exists() {
@@ -203,12 +204,17 @@ impl<'a> Drill<'a> {
         }
         let partial = dir.with_extension("partial");
         fresh_dir(&partial)?;
-        let share = Share::new(partial.join("install"), INSTALL, &[("HOST", &spec.host)])?;
+        let share = Share::new(
+            partial.join("install"),
+            INSTALL,
+            &[("HOST", &spec.host), ("STACKED", self.stacked())],
+        )?;
         share.put("layout.sh", &layout)?;
+        share.put("storage-lib.sh", library)?;
         share.put("unusual.sh", UNUSUAL)?;
         let vars = partial.join("vars.fd");
         self.empty_nvram(&vars)?;
-        let mut machine = helper(self.base, &partial, "install", spec.firmware, &vars);
+        let mut machine = self.helper(&partial, "install", spec.firmware, &vars)?;
         for (index, disk) in spec.disk.iter().enumerate() {
             let file = partial.join(format!("disk{index}.qcow2"));
             disk::blank(self.lab, &file, &disk.size)?;
@@ -239,6 +245,21 @@ impl<'a> Drill<'a> {
             copy(self.lab, empty, file)?;
         }
         Ok(())
+    }
+
+    /// For the guests' scripts: whether more than partitions lies on the disks.
+    fn stacked(&self) -> &'static str {
+        if self.scenario.machine.is_stacked() { "1" } else { "" }
+    }
+
+    /// A machine that looks at this scenario's disks.
+    fn helper(&self, dir: &Path, name: &str, firmware: Firmware, vars: &Path) -> Result<Machine> {
+        // The base's own initramfs knows the arrays and containers, and would start them or ask for their passphrases.
+        let initrd = match self.scenario.machine.is_stacked() {
+            true => Some(self.base.plain_initrd(self.lab, &Recipe::of(self.scenario))?),
+            false => None,
+        };
+        Ok(helper(self.base, initrd.as_deref(), dir, name, firmware, vars))
     }
 
     /// A time limit of this scenario.
@@ -298,9 +319,9 @@ impl<'a> Drill<'a> {
             disk::layer(self.lab, &file, &installed.dir.join(format!("disk{index}.qcow2")))?;
             disks.push(file);
         }
-        let machine = self.machine(&self.source, "backup", &vars, &disks, "OLD", false);
+        let machine = self.machine(&self.source, "backup", &vars, &numbered(disks), "OLD", false);
         self.lab.say(&format!("{}: the machine boots and runs rear mkbackup", self.scenario.name));
-        share.run(self.lab, machine, self.limit(1800))?;
+        share.run_with(self.lab, machine, &spec.dialog, self.limit(1800))?;
         disk::must_exist(&self.medium())?;
         write(&made, key)
     }
@@ -309,78 +330,30 @@ impl<'a> Drill<'a> {
         self.source.join("backup/out/rear.iso")
     }
 
-    /// The scenario's machine with these disks, started by its firmware.
+    /// The scenario's machine with these disks (and their numbers), started by its firmware.
     fn machine(
         &self,
         dir: &Path,
         name: &str,
         vars: &Path,
-        disks: &[PathBuf],
+        disks: &[(usize, PathBuf)],
         serial: &str,
         throw_away: bool,
     ) -> Machine {
         let spec = &self.scenario.machine;
         let mut machine = Machine::new(dir, name, spec.memory).firmware(spec.firmware, vars);
-        for (index, file) in disks.iter().enumerate() {
+        for (index, file) in disks {
             machine = machine.disk(&Drive {
                 file,
                 format: "qcow2",
                 serial: &format!("{serial}{index}"),
                 bus: spec.bus,
-                sector: spec.disk.get(index).map_or(512, |disk| disk.sector_size),
+                sector: spec.disk.get(*index).map_or(512, |disk| disk.sector_size),
                 throw_away,
-                boot_index: Some(u32::try_from(index).unwrap_or(0) + 1),
+                boot_index: Some(u32::try_from(*index).unwrap_or(0) + 1),
             });
         }
         machine
-    }
-
-    // ---- compare ------------------------------------------------------------------------------------------
-
-    fn compare(&self) -> Result<()> {
-        let spec = &self.scenario.machine;
-        let share = Share::new(self.dir.join("compare"), COMPARE, &[])?;
-        share.put("layout.sh", &install::layout(spec))?;
-        let mut machine = helper(self.base, &self.dir, "compare", Firmware::Bios, Path::new(""));
-        let originals = (0..spec.disk.len()).map(|index| self.source.join(format!("original{index}.qcow2")));
-        let recovered = self.recovered_disks(spec.disk.len());
-        for (which, disks) in [("o", originals.collect::<Vec<_>>()), ("r", recovered)] {
-            for (index, file) in disks.iter().enumerate() {
-                disk::must_exist(file)?;
-                machine = machine.disk(&Drive {
-                    file,
-                    format: "qcow2",
-                    serial: &format!("{which}{index}"),
-                    bus: crate::scenario::Bus::Virtio,
-                    sector: spec.disk.get(index).map_or(512, |disk| disk.sector_size),
-                    throw_away: true,
-                    boot_index: None,
-                });
-            }
-        }
-        self.lab.say(&format!("{}: every file and identifier is compared", self.scenario.name));
-        share.run(self.lab, machine, self.limit(900))?;
-        compare::judge(&share.out(), spec, &self.scenario.compare)
-    }
-
-    // ---- boot ---------------------------------------------------------------------------------------------
-
-    fn boot(&self) -> Result<()> {
-        let (spec, wanted) = (&self.scenario.machine, &self.scenario.boot);
-        let share = Share::new(self.dir.join("boot"), UP, &[("HOST", &spec.host)])?;
-        let vars = self.dir.join("boot.fd");
-        match wanted.keep_nvram && spec.firmware.is_uefi() {
-            true => copy(self.lab, &self.recovered_nvram(), &vars)?,
-            false => self.empty_nvram(&vars)?,
-        }
-        let disks = self.recovered_disks(spec.disk.len());
-        for file in &disks {
-            disk::must_exist(file)?;
-        }
-        let machine = self.machine(&self.dir, "boot", &vars, &disks, "NEW", true);
-        self.lab.say(&format!("{}: the recovered machine boots", self.scenario.name));
-        share.run(self.lab, machine, self.limit(900))?;
-        verdict::judge(&share.out(), spec, wanted.keep_nvram)
     }
 
     // ---- what is left -------------------------------------------------------------------------------------
@@ -417,6 +390,11 @@ impl<'a> Drill<'a> {
             }
         }
     }
+}
+
+/// Disks with their numbers.
+fn numbered(disks: Vec<PathBuf>) -> Vec<(usize, PathBuf)> {
+    disks.into_iter().enumerate().collect()
 }
 
 /// An installed machine in the cache: never written to, only layered upon.

@@ -18,6 +18,31 @@ pub(crate) fn blocks(bytes: &[u8], mount: &str) -> Facts {
     records(bytes, mount, &["blocks"])
 }
 
+/// `b2sum -z`'s records: the checksum, two blanks, the path.
+pub(crate) fn sums(bytes: &[u8], mount: &str) -> Facts {
+    let records = bytes.split(|&byte| byte == 0).filter(|record| !record.is_empty());
+    records
+        .filter_map(|record| {
+            let text = lossless(record);
+            let (sum, path) = text.split_once("  ")?;
+            Some((absolute(mount, path), BTreeMap::from([("content", sum.to_owned())])))
+        })
+        .collect()
+}
+
+/// `find`'s records of inode numbers. The numbers themselves say nothing: each name of a file tells the first of its names.
+pub(crate) fn linked(bytes: &[u8], mount: &str) -> Facts {
+    let inodes = records(bytes, mount, &["inode"]);
+    let mut first = BTreeMap::new();
+    let mut facts = Facts::new();
+    for (path, inode) in &inodes {
+        let Some(inode) = inode.get("inode") else { continue };
+        let name = first.entry(inode).or_insert(path);
+        facts.insert(path.clone(), BTreeMap::from([("same-file-as", (*name).clone())]));
+    }
+    facts
+}
+
 /// `stat`'s lines of device numbers.
 pub(crate) fn nodes(bytes: &[u8], mount: &str) -> Facts {
     records(&bytes.iter().map(|&b| if b == b'\n' { 0 } else { b }).collect::<Vec<_>>(), mount, &["device"])
@@ -159,6 +184,16 @@ mod tests {
             xattrs(b"# file: ./b\nuser.y=0x\n\n# file: ./a\nsecurity.capability=0x02\nuser.x=0x01\n\n", "/");
         assert_eq!(one, two);
         assert_eq!(one.len(), 2);
+    }
+
+    #[test]
+    fn names_of_one_file_are_known_by_the_first() {
+        let one = linked(b"./b\x1f9:7\0./a\x1f9:7\0./c\x1f8:7\0", "/srv");
+        let other = linked(b"./a\x1f1:3\0./b\x1f1:3\0./c\x1f1:4\0", "/srv");
+        assert_eq!(one, other);
+        assert_eq!(one["/srv/b"]["same-file-as"], "/srv/a");
+        let sums = sums(b"abc  ./two  blanks\0def  ./x\ny\0", "/");
+        assert_eq!((sums.len(), sums["/two  blanks"]["content"].as_str()), (2, "abc"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The base machine: a Debian made natively by debootstrap, kept as a folder and as a disk image that helper
 //! machines start from. Everything is cached under a name made from all that it depends on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sys::Cmd;
@@ -54,18 +55,21 @@ const CONFIGURE: &str = include_str!("../guest/configure.sh");
 const AGENT: &str = include_str!("../guest/agent.sh");
 const HELPER: &str = include_str!("../guest/helper.sh");
 const UNIT: &str = include_str!("../guest/agent.service");
+const INITRD: &str = include_str!("../guest/storage-initrd.sh");
 
 /// Which base machine.
 #[derive(Clone, Debug, Default)]
 pub struct Recipe {
     /// Packages beside those that every guest has.
     pub extra: Vec<String>,
+    /// Files that are there before the initramfs is made: absolute path and content.
+    pub files: BTreeMap<String, String>,
 }
 
 impl Recipe {
     /// The base of this scenario's machine.
     pub fn of(scenario: &crate::Scenario) -> Self {
-        Self { extra: scenario.machine.packages.clone() }
+        Self { extra: scenario.machine.packages.clone(), files: scenario.machine.files.clone() }
     }
 
     fn tree_key(&self) -> String {
@@ -75,7 +79,9 @@ impl Recipe {
 
     fn base_key(&self) -> String {
         let tree = self.tree_key();
-        key([tree.as_str(), CONFIGURE, AGENT, HELPER, UNIT].map(str::as_bytes))
+        let fixed = [tree.as_str(), CONFIGURE, AGENT, HELPER, UNIT].into_iter();
+        let files = self.files.iter().flat_map(|(path, content)| [path.as_str(), content.as_str()]);
+        key(fixed.chain(files).map(str::as_bytes))
     }
 }
 
@@ -102,7 +108,7 @@ impl Base {
             remove(&partial)?;
             make_dir(&partial)?;
             lab.say("guest: configuring the base machine");
-            configure(lab, &tree, &partial)?;
+            configure(lab, &tree, &recipe.files, &partial)?;
             rename(&partial, &dir)?;
         }
         Ok(Self { key, dir })
@@ -120,17 +126,21 @@ impl Base {
         self.dir.join("root.img")
     }
 
-    /// Something else that is made of its unconfigured tree by a script in a chroot, which leaves it as `/NAME`.
+    /// An initramfs that does no more than mount the root filesystem of a helper machine: it knows nothing of arrays,
+    /// groups and containers, and touches none.
     ///
     /// # Errors
     /// A program that fails, a full disk.
-    pub(crate) fn extra(&self, lab: &Lab, recipe: &Recipe, name: &str, script: &str) -> Result<PathBuf> {
-        let file = self.dir.join(format!("{}-{name}", key([script.as_bytes()])));
+    pub(crate) fn plain_initrd(&self, lab: &Lab, recipe: &Recipe) -> Result<PathBuf> {
+        const NAME: &str = "storage-initrd.img";
+        let file = self.dir.join(format!("{}-{NAME}", key([INITRD.as_bytes()])));
         if !file.exists() {
             let root = tree(lab, recipe)?;
-            lab.run(&Cmd::new("/bin/sh").args(["-c", script]).chroot(&root), 5)?;
+            lab.run(&Cmd::new("/bin/sh").args(["-c", INITRD]).chroot(&root), 5)?;
             let partial = file.with_extension("partial");
-            copy(lab, &root.join(name), &partial)?;
+            let made = root.join(NAME);
+            copy(lab, &made, &partial)?;
+            std::fs::remove_file(&made).map_err(sys::Error::io("remove", &made))?;
             rename(&partial, &file)?;
         }
         Ok(file)
@@ -182,14 +192,19 @@ fn tree(lab: &Lab, recipe: &Recipe) -> Result<PathBuf> {
     Ok(done)
 }
 
-/// Copies the tree, configures the copy in a chroot, and packs it into an image.
-fn configure(lab: &Lab, tree: &Path, into: &Path) -> Result<()> {
+/// Copies the tree, puts files into the copy, configures it in a chroot, and packs it into an image.
+fn configure(lab: &Lab, tree: &Path, files: &BTreeMap<String, String>, into: &Path) -> Result<()> {
     let root = into.join("tree");
     lab.run(&Cmd::new("cp").args(["-a", "--reflink=auto"]).arg(path(tree)).arg(path(&root)), 10)?;
     make_dir(&root.join("usr/lib/drill"))?;
     write(&root.join("usr/lib/drill/agent"), AGENT)?;
     write(&root.join("usr/lib/drill/helper"), HELPER)?;
     write(&root.join("lib/systemd/system/drill-agent.service"), UNIT)?;
+    for (name, content) in files {
+        let file = root.join(name.trim_start_matches('/'));
+        make_dir(file.parent().unwrap_or(&root))?;
+        write(&file, content)?;
+    }
     let script = root.join("configure.sh");
     write(&script, CONFIGURE)?;
     lab.run(&Cmd::new("/bin/sh").arg("/configure.sh").chroot(&root), 10)?;

@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::dialog::converse;
 use crate::guest::Base;
 use crate::lab::{Lab, fresh_dir, read, write};
 use crate::machine::{Drive, End, Machine};
-use crate::scenario::{Bus, Firmware};
+use crate::scenario::{Bus, Firmware, Say};
 use crate::{Error, Result};
 
 const LIB: &str = include_str!("../guest/lib.sh");
@@ -57,7 +58,19 @@ impl Share {
 
     /// Switches the machine on, waits until it is off, and judges the script's exit code.
     pub(crate) fn run(&self, lab: &Lab, machine: Machine, limit: Duration) -> Result<Duration> {
+        self.run_with(lab, machine, &[], limit)
+    }
+
+    /// As [`Share::run`], with what a person does at the console while it starts.
+    pub(crate) fn run_with(
+        &self,
+        lab: &Lab,
+        machine: Machine,
+        dialog: &[Say],
+        limit: Duration,
+    ) -> Result<Duration> {
         let mut running = machine.share(&self.dir).power_on(lab)?;
+        converse(lab, &mut running, dialog, None, limit)?;
         let end = running.ends(limit)?;
         let took = running.since();
         let log = self.out().join("log");
@@ -72,8 +85,16 @@ impl Share {
     }
 }
 
-/// A machine that runs the base system on a throw-away copy of its disk.
-pub(crate) fn helper(base: &Base, dir: &Path, name: &str, firmware: Firmware, vars: &Path) -> Machine {
+/// A machine that runs the base system on a throw-away copy of its disk, started with the base's own initramfs or with
+/// another one.
+pub(crate) fn helper(
+    base: &Base,
+    initrd: Option<&Path>,
+    dir: &Path,
+    name: &str,
+    firmware: Firmware,
+    vars: &Path,
+) -> Machine {
     let image = base.image();
     let drive = |serial| Drive {
         file: &image,
@@ -88,7 +109,7 @@ pub(crate) fn helper(base: &Base, dir: &Path, name: &str, firmware: Firmware, va
         .firmware(firmware, vars)
         .kernel(
             &base.kernel(),
-            &base.initrd(),
+            initrd.unwrap_or(&base.initrd()),
             "root=/dev/vda rw rootfstype=ext4 console=ttyS0,115200 mitigations=off net.ifnames=0 quiet panic=-1 \
              init=/usr/lib/drill/helper",
         )

@@ -3,95 +3,112 @@
 use std::fmt::Write;
 
 use crate::helper::quote;
-use crate::scenario::{Firmware, Part, Spec};
+use crate::scenario::{Firmware, Place, Spec};
 
-/// The half of a guest's script that a scenario decides: `partition`, `format`, `attach`, `fstab`, `boot_loader`
-/// for the installation, `disks` and `pairs` for the comparison.
+/// The half of a guest's script that a scenario decides: `name_disks` first of all, which finds the disks of `$side`;
+/// `partition`, `build`, `format`, `attach`, `fstab`, `boot_loader` for the installation, `disks` and `pairs` for the
+/// comparison.
 pub(crate) fn layout(spec: &Spec) -> String {
     let mut text = String::new();
+    let disks = || spec.disk.iter().enumerate();
+    function(
+        &mut text,
+        "name_disks",
+        disks().map(|(index, _)| format!("disk{index}=$(disk \"${{side}}{index}\") || return 1")),
+    );
     function(
         &mut text,
         "partition",
-        spec.disk.iter().enumerate().map(|(index, disk)| {
-            format!(
-                "sfdisk -q \"$(disk target{index})\" <<'END-OF-TABLE'\n{}\nEND-OF-TABLE",
-                disk.table.trim()
-            )
+        disks().map(|(index, disk)| {
+            let table = disk.table.trim();
+            format!("sfdisk -q \"$disk{index}\" <<'END-OF-TABLE'\n{table}\nEND-OF-TABLE")
         }),
     );
+    function(&mut text, "build", std::iter::once(spec.build.trim().to_owned()));
     function(
         &mut text,
         "format",
-        parts(spec).map(|(index, part)| {
-            let words: Vec<String> = part.format.iter().map(|word| quote(word)).collect();
-            format!("{} {}", words.join(" "), device(index, part))
+        spec.places().filter(|place| !place.format.is_empty()).map(|place| {
+            let words: Vec<String> = place.format.iter().map(|word| quote(word)).collect();
+            format!("{} \"{}\"", words.join(" "), place.device)
         }),
     );
-    let mut mounts: Vec<(usize, &Part, &str)> =
-        parts(spec).filter_map(|(index, part)| Some((index, part, part.mount.as_deref()?))).collect();
-    mounts.sort_by_key(|(_, _, mount)| mount.trim_end_matches('/').matches('/').count());
+    let mut mounts: Vec<(Place<'_>, &str)> = spec.mounted().collect();
+    mounts.sort_by_key(|(_, mount)| mount.trim_end_matches('/').matches('/').count());
     function(
         &mut text,
         "attach",
-        mounts.iter().map(|(index, part, mount)| {
-            let (at, kind) = (quote(mount), part.fstype());
-            format!("mkdir -p -m 0711 \"$1\"{at}; mount -t {kind} {} \"$1\"{at}", device(*index, part))
+        mounts.iter().map(|(place, mount)| {
+            let (at, kind, device) = (quote(mount), &place.fstype, &place.device);
+            let which = subvolume(place).map(|option| format!("-o {option} ")).unwrap_or_default();
+            format!("mkdir -p -m 0711 \"$1\"{at}; mount -t {kind} {which}\"{device}\" \"$1\"{at}")
         }),
     );
-    function(
-        &mut text,
-        "fstab",
-        parts(spec).map(|(index, part)| {
-            let uuid = format!("UUID=$(blkid -p -s UUID -o value {})", device(index, part));
-            match &part.mount {
-                Some(mount) => {
-                    let pass = if mount == "/" { 1 } else { 2 };
-                    format!("echo \"{uuid} {mount} {} {} 0 {pass}\"", part.fstype(), part.options)
-                }
-                None if part.swap => format!("echo \"{uuid} none swap sw 0 0\""),
-                None => ":".to_owned(),
-            }
-        }),
-    );
-    // update-grub only trusts an identifier whose link is there; helper machines run no udev.
-    let links = parts(spec).map(|(index, part)| {
-        let device = device(index, part);
-        format!("ln -sf {device} \"/dev/disk/by-uuid/$(blkid -p -s UUID -o value {device})\"")
+    function(&mut text, "fstab", spec.places().map(|place| fstab(&place)));
+    // update-grub only trusts an identifier whose link is there; not every helper machine runs udev.
+    let links = spec.places().map(|Place { device, .. }| {
+        format!("ln -sf \"{device}\" \"/dev/disk/by-uuid/$(blkid -p -s UUID -o value \"{device}\")\"")
     });
-    let install = match spec.firmware {
-        Firmware::Bios => "chroot \"$1\" grub-install --target=i386-pc \"$(disk target0)\"",
+    let install: Vec<String> = match spec.firmware {
+        Firmware::Bios => spec
+            .grub
+            .iter()
+            .map(|index| format!("chroot \"$1\" grub-install --target=i386-pc \"$disk{index}\""))
+            .collect(),
         // With the signed programs installed, it is these that it puts there.
-        Firmware::Uefi | Firmware::SecureBoot => {
+        Firmware::Uefi | Firmware::SecureBoot => vec![
             "chroot \"$1\" grub-install --target=x86_64-efi --efi-directory=/boot/efi --bootloader-id=debian"
-        }
+                .to_owned(),
+        ],
     };
     let lines = std::iter::once("mkdir -p /dev/disk/by-uuid".to_owned())
         .chain(links)
-        .chain([install.to_owned(), "chroot \"$1\" update-grub".to_owned()]);
+        .chain(install)
+        .chain(["chroot \"$1\" update-grub".to_owned()]);
     function(&mut text, "boot_loader", lines);
-    function(&mut text, "disks", (0..spec.disk.len()).map(|index| format!("echo {index}")));
+    function(&mut text, "disks", disks().map(|(index, _)| format!("echo {index}")));
     function(
         &mut text,
         "pairs",
-        mounted(spec)
-            .iter()
-            .enumerate()
-            .map(|(index, (disk, part, _))| format!("echo {index} {disk} {} {}", part.number, part.fstype())),
+        spec.mounted().enumerate().map(|(index, (place, _))| {
+            let which = subvolume(&place).map(|option| format!(",{option}")).unwrap_or_default();
+            format!("echo \"{index} {} {} ro{which}\"", place.fstype, place.device)
+        }),
     );
     text
 }
 
-/// All filesystems that are mounted, with their disk and mount point, in the order of `pairs`.
-pub(crate) fn mounted(spec: &Spec) -> Vec<(usize, &Part, &str)> {
-    parts(spec).filter_map(|(index, part)| Some((index, part, part.mount.as_deref()?))).collect()
+/// The function that starts the stacked devices of disks that hold them already.
+pub(crate) fn assembly(spec: &Spec) -> String {
+    let mut text = String::new();
+    function(&mut text, "assemble", std::iter::once(spec.assemble.trim().to_owned()));
+    text
 }
 
-fn parts(spec: &Spec) -> impl Iterator<Item = (usize, &Part)> {
-    spec.disk.iter().enumerate().flat_map(|(index, disk)| disk.part.iter().map(move |part| (index, part)))
+fn fstab(place: &Place<'_>) -> String {
+    let Place { device, fstype, options, .. } = place;
+    // As installers write it: a mapped device has a name of its own.
+    let device = match device.starts_with("/dev/mapper/") {
+        true => device.clone(),
+        false => format!("UUID=$(blkid -p -s UUID -o value \"{device}\")"),
+    };
+    match place.mount {
+        Some(mount) => {
+            let pass = match (fstype.as_str(), mount) {
+                ("btrfs", _) => 0,
+                (_, "/") => 1,
+                _ => 2,
+            };
+            format!("echo \"{device} {mount} {fstype} {options} 0 {pass}\"")
+        }
+        None if place.swap => format!("echo \"{device} none swap sw 0 0\""),
+        None => ":".to_owned(),
+    }
 }
 
-fn device(disk: usize, part: &Part) -> String {
-    format!("\"$(disk target{disk}){}\"", part.number)
+/// The mount option that says which subvolume.
+fn subvolume<'a>(place: &Place<'a>) -> Option<&'a str> {
+    place.options.split(',').find(|option| option.starts_with("subvol"))
 }
 
 fn function(text: &mut String, name: &str, lines: impl Iterator<Item = String>) {
@@ -106,41 +123,76 @@ fn function(text: &mut String, name: &str, lines: impl Iterator<Item = String>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Disk;
+
+    fn spec(text: &str) -> Spec {
+        toml::from_str(text).unwrap()
+    }
 
     #[test]
     fn mount_points_come_before_what_is_below_them() {
-        let part = |number, mount: &str| Part {
-            number,
-            format: vec!["mkfs.ext4".into(), "-L".into(), "it's".into()],
-            mount: Some(mount.into()),
-            options: "defaults".into(),
-            swap: false,
-        };
-        let disk = Disk {
-            size: "1G".into(),
-            sector_size: 512,
-            table: "label: gpt\n,,".into(),
-            part: vec![part(1, "/boot/efi"), part(2, "/boot"), part(3, "/")],
-        };
-        let spec = Spec {
-            host: "h".into(),
-            firmware: Firmware::Uefi,
-            memory: 1,
-            bus: crate::scenario::Bus::Virtio,
-            config: None,
-            options: String::new(),
-            packages: Vec::new(),
-            noise: Vec::new(),
-            disk: vec![disk],
-        };
+        let spec = spec(
+            r#"
+            host = "h"
+            firmware = "uefi"
+            [[disk]]
+            size = "1G"
+            table = "label: gpt\n,,"
+            part = [
+                { number = 1, format = ["mkfs.ext4", "-L", "it's"], mount = "/boot/efi" },
+                { number = 2, format = ["mkfs.ext4"], mount = "/boot" },
+                { number = 3, format = ["mkfs.ext4"], mount = "/" },
+            ]
+            "#,
+        );
         let text = layout(&spec);
         let at = |needle: &str| text.find(needle).unwrap();
         assert!(at(r#""$1"'/';"#) < at(r#""$1"'/boot';"#));
         assert!(at(r#""$1"'/boot';"#) < at(r#""$1"'/boot/efi';"#));
-        assert!(text.contains(r#"'mkfs.ext4' '-L' 'it'\''s' "$(disk target0)1""#));
-        assert!(
-            text.contains("sfdisk -q \"$(disk target0)\" <<'END-OF-TABLE'\nlabel: gpt\n,,\nEND-OF-TABLE")
+        assert!(text.contains(r#"'mkfs.ext4' '-L' 'it'\''s' "${disk0}1""#));
+        assert!(text.contains("sfdisk -q \"$disk0\" <<'END-OF-TABLE'\nlabel: gpt\n,,\nEND-OF-TABLE"));
+    }
+
+    #[test]
+    fn volumes_are_built_named_and_mounted_by_their_subvolume() {
+        let spec = spec(
+            r#"
+            host = "h"
+            firmware = "bios"
+            grub = [0, 1]
+            build = "make arrays"
+            assemble = "start them"
+            disk = [{ size = "1G", table = "" }, { size = "1G", table = "" }]
+            [[volume]]
+            device = "/dev/mapper/vg-root"
+            format = ["mkfs.xfs"]
+            mount = "/"
+            [[volume]]
+            device = "${disk1}2"
+            type = "btrfs"
+            mount = "/home"
+            options = "noatime,subvol=@home"
+            [[volume]]
+            device = "/dev/mapper/vg-swap"
+            format = ["mkswap"]
+            swap = true
+            "#,
         );
+        let text = layout(&spec);
+        for needed in [
+            "disk1=$(disk \"${side}1\") || return 1\n",
+            "build() {\n:\nmake arrays\n}",
+            "'mkfs.xfs' \"/dev/mapper/vg-root\"\n'mkswap' \"/dev/mapper/vg-swap\"\n}",
+            "mount -t btrfs -o subvol=@home \"${disk1}2\" \"$1\"'/home'",
+            "echo \"/dev/mapper/vg-root / xfs defaults 0 1\"",
+            "/home btrfs noatime,subvol=@home 0 0\"",
+            "echo \"/dev/mapper/vg-swap none swap sw 0 0\"",
+            "--target=i386-pc \"$disk0\"\n",
+            "--target=i386-pc \"$disk1\"\n",
+            "echo \"1 btrfs ${disk1}2 ro,subvol=@home\"",
+        ] {
+            assert!(text.contains(needed), "{needed} is not in\n{text}");
+        }
+        assert!(!text.contains("start them"));
+        assert_eq!(assembly(&spec), "assemble() {\n:\nstart them\n}\n");
     }
 }

@@ -9,36 +9,10 @@ use serde::Deserialize;
 
 use crate::{Error, Result};
 
-/// The firmware that a machine starts with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Firmware {
-    /// SeaBIOS.
-    Bios,
-    /// OVMF, with an NVRAM of its own.
-    Uefi,
-    /// OVMF that starts nothing unsigned: its NVRAM has the keys of every PC, and cannot be written past it.
-    #[serde(rename = "secure-boot")]
-    SecureBoot,
-}
+mod spec;
 
-impl Firmware {
-    /// Whether it keeps variables, and starts programs instead of boot sectors.
-    pub fn is_uefi(self) -> bool {
-        self != Self::Bios
-    }
-}
-
-/// How the disks are attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Bus {
-    /// virtio-blk: `/dev/vda`.
-    #[default]
-    Virtio,
-    /// SATA: `/dev/sda`.
-    Ahci,
-}
+pub(crate) use spec::Place;
+pub use spec::{Bus, Firmware, Spec};
 
 /// What the rescue medium is to the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -70,83 +44,6 @@ pub enum Expect {
     Recovered,
     /// The recovery stops with a reason, before any disk is written.
     Refused,
-}
-
-/// A filesystem, swap space or other content of a partition.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Part {
-    /// The partition's number in the table.
-    pub number: u32,
-    /// The program that makes its content, and its arguments; the device is appended.
-    pub format: Vec<String>,
-    /// Where it is mounted.
-    #[serde(default)]
-    pub mount: Option<String>,
-    /// Its mount options in fstab.
-    #[serde(default = "defaults")]
-    pub options: String,
-    /// Whether it is swap space.
-    #[serde(default)]
-    pub swap: bool,
-}
-
-impl Part {
-    /// The filesystem's type as `mount -t` knows it, from the program that makes it.
-    pub fn fstype(&self) -> String {
-        match self.format.first().map(String::as_str) {
-            Some("mkfs.fat") => "vfat".to_owned(),
-            Some("mkswap") => "swap".to_owned(),
-            Some(program) => program.trim_start_matches("mkfs.").to_owned(),
-            None => String::new(),
-        }
-    }
-}
-
-/// One disk of the machine.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Disk {
-    /// Its size, as `qemu-img` reads it ("4G").
-    pub size: String,
-    /// Its sector size in bytes.
-    #[serde(default = "sector")]
-    pub sector_size: u32,
-    /// Its partition table, as `sfdisk` reads it.
-    pub table: String,
-    /// What is on its partitions.
-    #[serde(default)]
-    pub part: Vec<Part>,
-}
-
-/// The machine that is drilled.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Spec {
-    /// Its host name.
-    pub host: String,
-    /// Its firmware.
-    pub firmware: Firmware,
-    /// Its memory in MiB.
-    #[serde(default = "memory")]
-    pub memory: u32,
-    /// How its disks are attached.
-    #[serde(default)]
-    pub bus: Bus,
-    /// The text of `/etc/rear/local.conf`; without it there is no such file.
-    #[serde(default)]
-    pub config: Option<String>,
-    /// Options of `rear` before its command.
-    #[serde(default)]
-    pub options: String,
-    /// Packages beside those that every machine has.
-    #[serde(default)]
-    pub packages: Vec<String>,
-    /// Sizes in MiB of files of noise below `/srv`, which no compression makes smaller.
-    #[serde(default)]
-    pub noise: Vec<u64>,
-    /// Its disks.
-    pub disk: Vec<Disk>,
 }
 
 /// How many of the wrong conditions and interruptions.
@@ -214,6 +111,8 @@ pub struct Recover {
 pub struct Boot {
     /// The UEFI NVRAM is that of the recovery (true) or empty (false).
     pub keep_nvram: bool,
+    /// Numbers of disks: for each, the machine is booted once more without it.
+    pub without: Vec<usize>,
 }
 
 /// What may differ between the original and the recovered machine.
@@ -285,16 +184,6 @@ fn yes() -> bool {
 fn once() -> u32 {
     1
 }
-fn defaults() -> String {
-    "defaults".to_owned()
-}
-fn sector() -> u32 {
-    512
-}
-fn memory() -> u32 {
-    2048
-}
-
 /// All scenarios of a folder, sorted by name.
 #[derive(Clone, Debug)]
 pub struct Catalogue(pub Vec<Scenario>);
@@ -353,14 +242,14 @@ impl Catalogue {
             }
             machine.firmware = file.firmware.unwrap_or(machine.firmware);
             machine.packages.extend(file.packages.iter().cloned());
-            check(&machine, &file.recover).map_err(|detail| wrong(path, detail))?;
+            check(&machine, &file.recover, &file.boot).map_err(|detail| wrong(path, detail))?;
             for pattern in file
                 .recover
                 .console
                 .iter()
                 .chain(&file.recover.refusal)
                 .chain(&file.recover.complete)
-                .chain(file.recover.dialog.iter().map(|say| &say.wait))
+                .chain(file.recover.dialog.iter().chain(&machine.dialog).map(|say| &say.wait))
                 .chain(file.recover.dialog.iter().filter_map(|say| say.answer.as_ref()))
                 .chain(&file.compare.paths)
                 .chain(&file.compare.identifiers)
@@ -393,10 +282,8 @@ impl Catalogue {
     }
 }
 
-fn check(machine: &Spec, recover: &Recover) -> Result<(), String> {
-    if machine.disk.is_empty() {
-        return Err("the machine needs at least one [[machine.disk]]".to_owned());
-    }
+fn check(machine: &Spec, recover: &Recover, boot: &Boot) -> Result<(), String> {
+    machine.check()?;
     if let Some(sizes) = &recover.sizes
         && sizes.is_empty()
         && recover.foreign.is_none()
@@ -418,12 +305,8 @@ fn check(machine: &Spec, recover: &Recover) -> Result<(), String> {
             _ => {}
         }
     }
-    let parts = || machine.disk.iter().flat_map(|disk| &disk.part);
-    if parts().filter(|part| part.mount.as_deref() == Some("/")).count() != 1 {
-        return Err("exactly one partition must have mount = \"/\"".to_owned());
-    }
-    match parts().find(|part| part.format.is_empty()) {
-        Some(part) => Err(format!("partition {} has an empty format", part.number)),
+    match boot.without.iter().find(|index| **index >= machine.disk.len()) {
+        Some(index) => Err(format!("it cannot be booted without disk {index}, which is not there")),
         None => Ok(()),
     }
 }

@@ -20,8 +20,7 @@ use crate::{Error, Recipe, Result};
 
 const RUN: &str = include_str!("../guest/storage.sh");
 const ONE: &str = include_str!("../guest/storage-one.sh");
-const LIB: &str = include_str!("../guest/storage-lib.sh");
-const INITRD: &str = include_str!("../guest/storage-initrd.sh");
+pub(crate) const LIB: &str = include_str!("../guest/storage-lib.sh");
 
 /// Tools of all the technologies.
 const PACKAGES: &[&str] = &[
@@ -92,7 +91,7 @@ pub fn layouts(dir: &Path) -> Result<Vec<(String, String)>> {
 
 /// The base machine of the storage drill.
 pub fn recipe() -> Recipe {
-    Recipe { extra: PACKAGES.iter().map(|package| (*package).to_owned()).collect() }
+    Recipe { extra: PACKAGES.iter().map(|package| (*package).to_owned()).collect(), ..Recipe::default() }
 }
 
 /// One run over some layouts.
@@ -187,7 +186,7 @@ impl StorageDrill<'_> {
             throw_away: true,
             boot_index: None,
         };
-        let initrd = self.base.extra(self.lab, &recipe(), "storage-initrd.img", INITRD)?;
+        let initrd = self.base.plain_initrd(self.lab, &recipe())?;
         let mut machine = Machine::new(&self.dir, name, 2048)
             .steady()
             .kernel(

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::install::mounted;
 use crate::lab::read;
 use crate::scenario::{Firmware, Spec};
 use crate::{Error, Result};
@@ -23,16 +22,16 @@ pub(crate) fn judge(out: &Path, spec: &Spec, keep_nvram: bool) -> Result<()> {
         findings.push(format!("it is called '{}' and should be '{}'", host.trim(), spec.host));
     }
     let mounts = text("mounts")?;
-    for (_, part, mount) in mounted(spec) {
+    for (place, mount) in spec.mounted().filter(|(place, _)| !place.is_noauto()) {
         let there = mounts.lines().any(|line| {
             let fields: Vec<&str> = line.split(' ').collect();
-            fields.first() == Some(&mount) && fields.get(2) == Some(&part.fstype().as_str())
+            fields.first() == Some(&mount) && fields.get(2) == Some(&place.fstype.as_str())
         });
         if !there {
-            findings.push(format!("{mount} ({}) is not mounted", part.fstype()));
+            findings.push(format!("{mount} ({}) is not mounted", place.fstype));
         }
     }
-    let wanted = spec.disk.iter().flat_map(|disk| &disk.part).filter(|part| part.swap).count();
+    let wanted = spec.places().filter(|place| place.swap).count();
     let active = text("swaps")?.lines().filter(|line| !line.trim().is_empty()).count();
     if active != wanted {
         findings.push(format!("{active} swap spaces are active and should be {wanted}"));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Drill;
+use super::{Drill, numbered};
 use crate::dialog::{Login, converse};
 use crate::lab::{copy, write};
 use crate::machine::{Drive, End, Machine};
@@ -29,7 +29,7 @@ impl Drill<'_> {
         for (file, size) in disks.iter().zip(&sizes) {
             disk::blank(self.lab, file, size)?;
         }
-        let mut machine = self.machine(&self.dir, "recover", &vars, &disks, "NEW", false);
+        let mut machine = self.machine(&self.dir, "recover", &vars, &numbered(disks.clone()), "NEW", false);
 
         let foreign = self.dir.join("foreign.raw");
         let mut before = None;

@@ -78,6 +78,32 @@ fn what_is_not_said_is_as_usual() {
 }
 
 #[test]
+fn what_a_stacked_machine_lacks_is_named() {
+    let text = |machine: &str, volume: &str, boot: &str| {
+        let text = format!(
+            "title = 'x'\n[machine]\nhost = 'x'\nfirmware = 'bios'\n{machine}\n\
+             disk = [{{ size = '1G', table = '' }}]\n[[machine.volume]]\ndevice = '/dev/md0'\nmount = '/'\n{volume}\n\
+             [boot]\n{boot}"
+        );
+        parse(&[("x.toml", &text)])
+    };
+    let (build, format) = ("build = 'make it'", "format = ['mkfs.xfs']");
+    let good = text(build, format, "without = [0]").unwrap();
+    let machine = &good.find("x").unwrap().machine;
+    assert!(machine.is_stacked() && machine.grub == [0]);
+    assert_eq!(machine.places().next().unwrap().fstype, "xfs");
+    let error =
+        |machine: &str, volume: &str, boot: &str| text(machine, volume, boot).unwrap_err().to_string();
+    assert!(error("", format, "").contains("need a build"));
+    assert!(error(build, "", "").contains("/dev/md0 needs a format or a type"));
+    assert!(error(build, format, "without = [1]").contains("without disk 1"));
+    assert!(error("build = 'x'\ngrub = [0, 3]", format, "").contains("disk 3"));
+    assert!(error("build = 'x'\nfiles = { 'etc/x' = '' }", format, "").contains("'etc/x'"));
+    assert!(error("build = 'x'\ndialog = [{ wait = 'a', ssh = 'b' }]", format, "").contains("can only send"));
+    assert!(error("build = 'x'\ndialog = [{ wait = '(', send = 'b' }]", format, "").contains("'('"));
+}
+
+#[test]
 fn the_scenarios_of_the_repository_are_valid() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
     let all = Catalogue::read(&dir).unwrap();
