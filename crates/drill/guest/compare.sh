@@ -69,6 +69,8 @@ for side in $SIDES; do
         say "assembling $side"
         assemble || exit 1
         udevadm settle
+        # What is still being made equal must not take the time of this.
+        for speed in /proc/sys/dev/raid/speed_limit_*; do [ ! -e $speed ] || echo 100 > $speed; done
     fi
     pairs > /run/pairs
     while read -r index type device options; do
