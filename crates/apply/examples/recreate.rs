@@ -2,7 +2,9 @@
 //! drill runs in its guest. Never touches the disk that carries `/`, and asks nothing: whoever starts it has
 //! nothing to lose on the other disks.
 //!
-//!     recreate save FILE [new-keys]   probe, and write the layout of all disks but the root's; LUKS headers beside it
+//!     recreate save FILE [new-keys] [SETTING=NAME...]
+//!                                     probe, and write the layout of all disks but the root's; LUKS headers beside it;
+//!                                     with settings such as EXCLUDE_VG=data, what these leave, and what is preserved beside it
 //!     recreate plan FILE              what would be done to bring that layout back
 //!     recreate apply FILE             do it
 //!     recreate diff A B               every difference between two layouts; exit code 1 if there are any
@@ -38,12 +40,17 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["save", file] => save(Path::new(file), true).map(|()| ExitCode::SUCCESS),
-        ["save", file, "new-keys"] => save(Path::new(file), false).map(|()| ExitCode::SUCCESS),
+        ["save", file, "new-keys", rules @ ..] => {
+            save(Path::new(file), false, rules).map(|()| ExitCode::SUCCESS)
+        }
+        ["save", file, rules @ ..] => save(Path::new(file), true, rules).map(|()| ExitCode::SUCCESS),
         ["plan", file] => show(Path::new(file)).map(|()| ExitCode::SUCCESS),
         ["apply", file] => apply(Path::new(file)).map(|()| ExitCode::SUCCESS),
         ["diff", old, new] => diff(Path::new(old), Path::new(new)),
-        _ => Err("use: recreate save FILE [new-keys] | plan FILE | apply FILE | diff A B".into()),
+        _ => {
+            Err("use: recreate save FILE [new-keys] [SETTING=NAME...] | plan FILE | apply FILE | diff A B"
+                .into())
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("recreate: {error}");
@@ -55,9 +62,21 @@ fn load(file: &Path) -> Result<Layout> {
     Ok(Layout::from_json(&std::fs::read_to_string(file)?)?)
 }
 
-fn save(file: &Path, headers: bool) -> Result<()> {
+fn save(file: &Path, headers: bool, rules: &[&str]) -> Result<()> {
     let sys = sys::Real::new(Cancel::on_signals()?);
-    let mut layout = without_root(probe::machine(&sys)?);
+    let mut layout = probe::machine(&sys)?;
+    if !rules.is_empty() {
+        let coverage = cover(&sys, &layout, rules)?;
+        eprintln!("{}{}", coverage.table(), coverage.disk_table());
+        if let Some(probe::Decision::Unsupported { why }) =
+            coverage.unsupported().next().map(|row| row.decision.clone())
+        {
+            return Err(why.into());
+        }
+        std::fs::write(kept_file(file), without_root(probe::preserved(&layout, &coverage)).to_json()?)?;
+        layout = probe::reduce(&layout, &coverage);
+    }
+    let mut layout = without_root(layout);
     for device in &mut layout.devices {
         if let Content::Luks(luks) = &mut device.content {
             let header = header_file(file, &luks.uuid);
@@ -70,6 +89,29 @@ fn save(file: &Path, headers: bool) -> Result<()> {
         }
     }
     Ok(std::fs::write(file, layout.to_json()?)?)
+}
+
+/// What the product's coverage says with these settings.
+fn cover(sys: &dyn Sys, layout: &Layout, settings: &[&str]) -> Result<probe::Coverage> {
+    let of = |name: &str| -> Vec<String> {
+        let pairs = settings.iter().filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(setting, _)| *setting == name).map(|(_, value)| value.to_owned()).collect()
+    };
+    let rules = probe::Rules {
+        exclude_vg: &of("EXCLUDE_VG"),
+        only_include_vg: &of("ONLY_INCLUDE_VG"),
+        exclude_md: &of("EXCLUDE_MD"),
+        exclude_recreate: &of("EXCLUDE_RECREATE"),
+        exclude_components: &of("EXCLUDE_COMPONENTS"),
+        autoexclude_disks: true,
+        ..probe::Rules::default()
+    };
+    Ok(probe::coverage(sys, layout, &rules)?)
+}
+
+/// Where the layout of the preserved disks lies beside that of the others.
+fn kept_file(layout: &Path) -> PathBuf {
+    layout.with_extension("kept.json")
 }
 
 /// Where the header of a container lies beside its layout.
@@ -127,13 +169,20 @@ struct Fitted {
     plan: Plan,
 }
 
-fn fit(sys: &dyn Sys, saved: &Layout) -> Result<Fitted> {
+fn fit(sys: &dyn Sys, file: &Path, saved: &Layout) -> Result<Fitted> {
     let sequences = apply::Sequences::read(sys)?;
     let present = probe::machine(sys)?;
-    let protected: BTreeMap<NodeId, String> = probe::sources(sys, &present)?
+    let mut protected: BTreeMap<NodeId, String> = probe::sources(sys, &present)?
         .into_iter()
         .map(|id| (id, "it carries a mounted filesystem".to_owned()))
         .collect();
+    if kept_file(file).exists() {
+        let preserved = plan::preserved(&load(&kept_file(file))?, &present);
+        if let Some((id, what)) = preserved.missing.first() {
+            return Err(format!("a preserved disk is not here as it was: {what} [{id}]").into());
+        }
+        protected.extend(preserved.protected);
+    }
     let fit = plan::fit(saved, &present, &protected, &Choices::default())?;
     let plan = plan::storage(saved, &present, fit, POINT)?;
     Ok(Fitted { present, protected, sequences, plan })
@@ -141,7 +190,7 @@ fn fit(sys: &dyn Sys, saved: &Layout) -> Result<Fitted> {
 
 fn show(file: &Path) -> Result<()> {
     let sys = sys::Real::new(Cancel::on_signals()?);
-    let fitted = fit(&sys, &load(file)?)?;
+    let fitted = fit(&sys, file, &load(file)?)?;
     println!("{}", fitted.plan.text_verbose().trim_end());
     Ok(())
 }
@@ -160,7 +209,7 @@ fn apply(file: &Path) -> Result<()> {
     let sys = sys::Real::new(cancel.clone());
     let saved = load(file)?;
     let keys = Keys::of(file, &saved)?;
-    let Fitted { present, protected, sequences, plan } = fit(&sys, &saved)?;
+    let Fitted { present, protected, sequences, plan } = fit(&sys, file, &saved)?;
     // A journal of an earlier run must not make this one skip anything.
     let place = std::env::temp_dir().join(format!("recreate-{}", std::process::id()));
     let mut journal = apply::Journal::open(&place.join("journal.json"), &plan)?;

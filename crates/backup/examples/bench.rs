@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         exclude: Exclude::default(),
         skip_paths: Vec::new(),
         views: Vec::new(),
+        only: None,
     };
 
     let start = Instant::now();

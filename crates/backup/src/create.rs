@@ -32,6 +32,17 @@ pub struct Source {
     pub skip_paths: Vec<PathBuf>,
     /// What no mount of the machine shows, and is archived all the same.
     pub views: Vec<View>,
+    /// Only this is archived, where it is set.
+    pub only: Option<Only>,
+}
+
+/// The part of a machine that is archived.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Only {
+    /// Files and directories (absolute paths in the machine), each with all that lies below it on the same mount.
+    pub paths: Vec<PathBuf>,
+    /// Directories that are archived without their content, so that they are there: mount points.
+    pub directories: Vec<PathBuf>,
 }
 
 /// A tree that has no place in the machine: the top of a btrfs of which only subvolumes are mounted.

@@ -7,7 +7,7 @@
 //! * [`restore`] brings the files back below a directory,
 //! * [`compare`] reads what was restored and compares it with the manifest.
 //!
-//! [`measure`] says beforehand how much there is.
+//! [`measure`] says beforehand how much there is; [`select`] makes a manifest of what shall come back.
 //!
 //! The archive is a pax tar in zstd that `tar --zstd -xf` and `bsdtar` read ([`mod@format`] describes the parts
 //! that only this program uses). This room never looks at disks or configuration, and never decides what is
@@ -31,6 +31,7 @@ mod metadata;
 mod pax;
 mod pipeline;
 mod restore;
+mod select;
 mod settle;
 mod verify;
 mod walk;
@@ -38,7 +39,7 @@ mod walk;
 use std::path::PathBuf;
 
 pub use compare::{Comparison, Difference, compare};
-pub use create::{Created, Problem, ProblemKind, Source, View, create};
+pub use create::{Created, Only, Problem, ProblemKind, Source, View, create};
 pub use entry::{Entry, Kind};
 pub use error::Error;
 pub use exclude::Exclude;
@@ -46,6 +47,7 @@ pub use extra::extra;
 pub use manifest::{Reader as ManifestReader, Totals, totals};
 pub use measure::measure;
 pub use restore::{Restore, RestoreProblem, Restored, restore};
+pub use select::{LeaveOut, LeftOut, select};
 pub use verify::verify;
 
 /// How hard and how wide to work.

@@ -66,6 +66,7 @@ mod tests {
             exclude: Exclude::new(&["/cache/*".to_owned()]).unwrap(),
             skip_paths: vec!["/image".into()],
             views: Vec::new(),
+            only: None,
         };
         let options = Options { level: 3, threads: 1, cancel: sys::Cancel::default() };
         let bytes = measure(&source, &options).unwrap();

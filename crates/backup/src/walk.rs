@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use crate::create::{Problem, ProblemKind, Source};
+use crate::create::{Only, Problem, ProblemKind, Source};
 use crate::dirs::open_dir;
 use crate::entry::{Entry, Kind};
 use crate::exclude::Verdict;
@@ -40,6 +40,52 @@ struct Level {
     directories: std::vec::IntoIter<Vec<u8>>,
 }
 
+/// The part of the machine that alone is archived, as stored paths.
+struct Part {
+    /// Each with the mount that it lies on.
+    paths: Vec<(Vec<u8>, Vec<u8>)>,
+    directories: Vec<Vec<u8>>,
+    mounts: Vec<Vec<u8>>,
+}
+
+impl Part {
+    fn new(only: &Only, mounts: &[PathBuf]) -> Self {
+        let mounts: Vec<Vec<u8>> = mounts.iter().map(|path| stored_path(path)).collect();
+        let paths = only.paths.iter().map(|path| stored_path(path));
+        let paths = paths
+            .map(|path| (mount_of(&mounts, &path).to_vec(), path))
+            .map(|(at, path)| (path, at))
+            .collect();
+        Self { paths, directories: only.directories.iter().map(|path| stored_path(path)).collect(), mounts }
+    }
+
+    /// Whether it is to be archived.
+    fn has(&self, path: &[u8]) -> bool {
+        let covers = |(one, _): &&(Vec<u8>, Vec<u8>)| is_at_or_below(one, path);
+        let mut covering = self.paths.iter().filter(covers).peekable();
+        covering.peek().is_some() && {
+            let at = mount_of(&self.mounts, path);
+            covering.any(|(_, mount)| mount == at)
+        }
+    }
+
+    /// Whether it is a directory on the way to what is archived.
+    fn leads_to(&self, path: &[u8]) -> bool {
+        let below = |one: &[u8]| is_at_or_below(path, one);
+        self.paths.iter().any(|(one, _)| below(one)) || self.directories.iter().any(|one| below(one))
+    }
+}
+
+fn is_at_or_below(outer: &[u8], path: &[u8]) -> bool {
+    outer == b"." || path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+/// The mount that a path lies on; the root where none is nearer.
+fn mount_of<'m>(mounts: &'m [Vec<u8>], path: &[u8]) -> &'m [u8] {
+    let holding = mounts.iter().filter(|mount| *mount != b"." && is_at_or_below(mount, path));
+    holding.max_by_key(|mount| mount.len()).map_or(&b"."[..], Vec::as_slice)
+}
+
 /// Device and inode number.
 type FileId = ((u32, u32), u64);
 
@@ -56,6 +102,8 @@ pub struct Walk<'a, S> {
     links: HashMap<FileId, (Vec<u8>, u32)>,
     mounts: HashSet<Vec<u8>>,
     skip: HashSet<Vec<u8>>,
+    /// What alone is archived.
+    only: Option<Part>,
     /// Captured mounts that were reached.
     visited: HashSet<Vec<u8>>,
     /// Mount points that were not entered.
@@ -101,6 +149,7 @@ impl<'a, S: Sink> Walk<'a, S> {
             links: HashMap::new(),
             mounts: source.mounts.iter().map(|path| stored_path(path)).collect(),
             skip: source.skip_paths.iter().map(|path| stored_path(path)).collect(),
+            only: source.only.as_ref().map(|only| Part::new(only, &source.mounts)),
             visited: HashSet::new(),
             borders: HashSet::new(),
             flagless: HashSet::new(),
@@ -217,6 +266,9 @@ impl<'a, S: Sink> Walk<'a, S> {
         if verdict == Verdict::Whole || self.skip.contains(path) {
             return Ok(None);
         }
+        if self.only.as_ref().is_some_and(|only| !only.has(path) && !only.leads_to(path)) {
+            return Ok(None);
+        }
         let stat = match parent {
             Some((parent, _)) => metadata::stat_at(parent, name),
             None => metadata::stat_at(&self.root, self.below(path)),
@@ -316,6 +368,9 @@ impl<'a, S: Sink> Walk<'a, S> {
         for (name, is_file) in others {
             self.options.cancel.check()?;
             let path = join(path, &name);
+            if self.only.as_ref().is_some_and(|only| !only.has(&path)) {
+                continue;
+            }
             if self.skip.contains(&path) || self.source.exclude.verdict(&absolute(&path)) != Verdict::Keep {
                 continue;
             }

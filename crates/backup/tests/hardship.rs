@@ -51,6 +51,37 @@ impl Small {
 }
 
 #[test]
+fn only_what_is_asked_for_is_archived_with_the_way_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    for path in ["etc/a", "etc/deep/b", "home/u/c", "home/v/d", "srv/e", "mnt/x/f"] {
+        std::fs::create_dir_all(tree.join(path).parent().unwrap()).unwrap();
+        std::fs::write(tree.join(path), "x").unwrap();
+    }
+    let only = backup::Only {
+        paths: ["/etc", "/home/u", "/srv/e"].map(PathBuf::from).to_vec(),
+        directories: vec![PathBuf::from("/mnt/x")],
+    };
+    let source = Source { only: Some(only), ..source(&tree) };
+    create(&source, dir.path());
+    let expected = [
+        ".",
+        "etc",
+        "etc/a",
+        "etc/deep",
+        "etc/deep/b",
+        "home",
+        "home/u",
+        "home/u/c",
+        "mnt",
+        "mnt/x",
+        "srv",
+        "srv/e",
+    ];
+    assert_eq!(names(dir.path()), expected);
+}
+
+#[test]
 fn an_undamaged_archive_is_whole() {
     let small = small();
     let (verified, whole) = small.with(&small.bytes);

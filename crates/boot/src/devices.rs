@@ -56,6 +56,9 @@ impl Devices<'_> {
             return Ok(());
         }
         let Ok(real) = self.sys.canonicalize(Path::new(device)) else {
+            if self.present.is_some_and(|present| is_stable(present, device)) {
+                return Ok(());
+            }
             return Err(format!("names a device that is not here: {device}"));
         };
         let wanted = self.wanted(device, purpose);
@@ -172,6 +175,19 @@ pub(crate) fn known(layout: &Layout, device: &str) -> bool {
         });
     }
     layout.devices.iter().any(|entry| entry.path == device) || is_mapped(layout, device)
+}
+
+/// Whether it is the name of something that the machine attaches by itself at each start, although it is not attached now.
+fn is_stable(layout: &Layout, device: &str) -> bool {
+    is_mapped(layout, device)
+        || layout.devices.iter().any(|entry| match &entry.kind {
+            Kind::MdArray(array) => {
+                let short = array.name.split_once(':').map_or(array.name.as_str(), |(_, rest)| rest);
+                device == entry.path
+                    || device.strip_prefix("/dev/md/").is_some_and(|name| name == array.name || name == short)
+            }
+            _ => false,
+        })
 }
 
 /// Whether it is the name of a logical volume or an open container, which stays the same wherever it lies.

@@ -100,12 +100,28 @@ pub struct Settings {
     pub backup_prog_exclude: Vec<String>,
     /// Mount points, without `fs:`.
     pub exclude_backup: Vec<String>,
+    /// The paths of BACKUP_PROG_INCLUDE, where only these are saved.
+    pub only_include: Option<Vec<String>>,
+    /// Patterns of absolute paths.
+    pub exclude_restore: Vec<String>,
     pub pre_backup_script: Vec<String>,
     pub post_backup_script: Vec<String>,
 
     /// Mount points, without `fs:`.
     pub exclude_mountpoints: Vec<String>,
     pub exclude_components: Vec<String>,
+    pub exclude_recreate: Vec<String>,
+    /// Patterns of kernel names, without `/dev/`.
+    pub exclude_device_mapping: Vec<String>,
+    /// Names, with or without `/dev/`.
+    pub exclude_vg: Vec<String>,
+    /// Names, with or without `/dev/`; empty: all.
+    pub only_include_vg: Vec<String>,
+    /// Names, with or without `/dev/`.
+    pub exclude_md: Vec<String>,
+    pub autoexclude_multipath: Tristate,
+    /// Mount points.
+    pub autoexclude_usb_path: Vec<String>,
     pub autoexclude_disks: Tristate,
     pub autoexclude_path: Vec<String>,
     pub coverage_waive: Vec<String>,
@@ -183,10 +199,22 @@ impl Settings {
                 .unwrap_or_else(|| Location::Iso { dir: "backup".into() }),
             backup_prog_exclude: patterns(r, "BACKUP_PROG_EXCLUDE"),
             exclude_backup: mount_points(r, "EXCLUDE_BACKUP"),
+            only_include: only_include(r),
+            exclude_restore: exclude_restore(r),
             pre_backup_script: r.command("PRE_BACKUP_SCRIPT"),
             post_backup_script: r.command("POST_BACKUP_SCRIPT"),
             exclude_mountpoints: mount_points(r, "EXCLUDE_MOUNTPOINTS"),
             exclude_components: r.words_of_list("EXCLUDE_COMPONENTS"),
+            exclude_recreate: r.words_of_list("EXCLUDE_RECREATE"),
+            exclude_device_mapping: device_patterns(r),
+            exclude_vg: r.words("EXCLUDE_VG"),
+            only_include_vg: r.words("ONLY_INCLUDE_VG"),
+            exclude_md: r.words("EXCLUDE_MD"),
+            autoexclude_multipath: r.tristate("AUTOEXCLUDE_MULTIPATH"),
+            autoexclude_usb_path: {
+                let points = r.words("AUTOEXCLUDE_USB_PATH");
+                as_mount_points(r, "AUTOEXCLUDE_USB_PATH", points)
+            },
             autoexclude_disks: r.tristate("AUTOEXCLUDE_DISKS"),
             autoexclude_path: mount_points(r, "AUTOEXCLUDE_PATH"),
             coverage_waive: r.words_of_list("COVERAGE_WAIVE"),
@@ -301,7 +329,11 @@ fn kernel_cmdline(r: &mut Reader<'_>) -> String {
 
 /// Absolute paths, with or without patterns.
 fn patterns(r: &mut Reader<'_>, name: &'static str) -> Vec<String> {
-    let items: Vec<String> = r.list(name).into_iter().filter(|item| !item.is_empty()).collect();
+    let items = r.words_of_list(name);
+    absolute(r, name, items)
+}
+
+fn absolute(r: &mut Reader<'_>, name: &'static str, items: Vec<String>) -> Vec<String> {
     let wrong = items.iter().find(|item| !item.starts_with('/') && !item.starts_with('*'));
     // A relative pattern matches nothing in our archive, so it would silently exclude nothing.
     if let Some(item) = wrong.cloned() {
@@ -311,10 +343,68 @@ fn patterns(r: &mut Reader<'_>, name: &'static str) -> Vec<String> {
     items
 }
 
+/// What alone is saved. Without BACKUP_ONLY_INCLUDE the list has no effect, so nothing in it is wrong.
+fn only_include(r: &mut Reader<'_>) -> Option<Vec<String>> {
+    let name = "BACKUP_PROG_INCLUDE";
+    let items = r.words_of_list(name);
+    if r.tristate("BACKUP_ONLY_INCLUDE") != Tristate::Yes {
+        return None;
+    }
+    if items.is_empty() {
+        let message = format!("BACKUP_ONLY_INCLUDE=yes saves only what {name} names, and that is empty.");
+        // Where it is not set at all, the other one is the place to correct.
+        r.error("BACKUP_ONLY_INCLUDE", message, format!("Write for example {name}=( / /home )"));
+    }
+    if let Some(item) = items.iter().find(|item| item.contains(['*', '?', '['])).cloned() {
+        let message =
+            format!("The element {} of {name} has a wildcard, which is not supported here.", quote(&item));
+        r.error(
+            name,
+            message,
+            "Name the directory, and leave parts of it out with BACKUP_PROG_EXCLUDE.".into(),
+        );
+    }
+    let items = items.iter().map(|item| match item.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        path => path.to_owned(),
+    });
+    let items = items.collect();
+    Some(absolute(r, name, items))
+}
+
+/// Patterns of paths; `fs:/x` is the same as `/x`.
+fn exclude_restore(r: &mut Reader<'_>) -> Vec<String> {
+    let name = "EXCLUDE_RESTORE";
+    let items = r.words_of_list(name);
+    let items = items.iter().map(|item| item.strip_prefix("fs:").unwrap_or(item).to_owned()).collect();
+    absolute(r, name, items)
+}
+
+/// Patterns of kernel names. A link below `/dev` would be looked up at the recovery, where it may not exist.
+fn device_patterns(r: &mut Reader<'_>) -> Vec<String> {
+    let name = "EXCLUDE_DEVICE_MAPPING";
+    let mut names = Vec::new();
+    for item in r.words(name) {
+        let short = item.strip_prefix("/dev/").unwrap_or(&item);
+        if short.is_empty() || short.contains('/') {
+            let message = format!("The element {} of {name} is no kernel name of a device.", quote(&item));
+            r.error(name, message, "Write for example sdb, nvme1n1 or loop*.".into());
+            continue;
+        }
+        names.push(short.to_owned());
+    }
+    names
+}
+
 /// Mount points; `fs:/x` is the same as `/x`.
 fn mount_points(r: &mut Reader<'_>, name: &'static str) -> Vec<String> {
+    let items = r.list(name);
+    as_mount_points(r, name, items)
+}
+
+fn as_mount_points(r: &mut Reader<'_>, name: &'static str, items: Vec<String>) -> Vec<String> {
     let mut points = Vec::new();
-    for item in r.list(name) {
+    for item in items {
         let path = item.strip_prefix("fs:").unwrap_or(&item);
         if path.is_empty() {
             continue;

@@ -255,10 +255,13 @@ fn settings_without_an_effect_say_what_happens_instead() {
     for dangerous in [
         "BACKUP_PROG=rsync",
         "BACKUP_TYPE=incremental",
-        "EXCLUDE_VG=( data )",
+        "BACKUP_PROG_CRYPT_ENABLED=yes",
         "OUTPUT=USB",
         "BACKUP=TSM",
-        "EXCLUDE_RECREATE=( fs:/data )",
+        "EXCLUDE_RESTORE=( etc )",
+        "BACKUP_ONLY_INCLUDE=yes",
+        "BACKUP_ONLY_INCLUDE=yes BACKUP_PROG_INCLUDE=( '/home/*' )",
+        "EXCLUDE_DEVICE_MAPPING=( /dev/disk/by-id/x )",
     ] {
         assert_eq!(bad(dangerous).errors.len(), 1, "{dangerous}");
     }
@@ -291,6 +294,28 @@ fn special_values() {
     for (word, value) in [("Yes", Tristate::Yes), ("F", Tristate::No), ("", Tristate::Auto)] {
         assert_eq!(good(&format!("USE_DHCLIENT={word}")).settings.use_dhclient, value);
     }
+}
+
+#[test]
+fn what_is_left_alone_is_named_as_users_write_it() {
+    let settings = good(concat!(
+        "EXCLUDE_VG=( vg00 /dev/vg01 )\nONLY_INCLUDE_VG=system\nEXCLUDE_MD='md0 /dev/md/x'\n",
+        "EXCLUDE_RECREATE+=( fs:/data )\nEXCLUDE_RESTORE=( fs:/x '/srv/*.iso' )\nAUTOEXCLUDE_MULTIPATH=y\n",
+        "AUTOEXCLUDE_USB_PATH=/media/stick/\nEXCLUDE_DEVICE_MAPPING+=( /dev/sdb )\n",
+    ))
+    .settings;
+    assert_eq!(
+        (settings.exclude_vg.len(), settings.only_include_vg.len(), settings.exclude_md.len()),
+        (2, 1, 2)
+    );
+    assert_eq!(settings.exclude_recreate, ["fs:/data"]);
+    assert_eq!(settings.exclude_restore, ["/x", "/srv/*.iso"]);
+    assert_eq!(settings.autoexclude_multipath, Tristate::Yes);
+    assert_eq!(settings.only_include, None);
+    let only = good("BACKUP_ONLY_INCLUDE=y\nBACKUP_PROG_INCLUDE+=( / /home/ )").settings.only_include;
+    assert_eq!(only.unwrap(), ["/", "/home"]);
+    assert_eq!(settings.autoexclude_usb_path, ["/media/stick"]);
+    assert_eq!(settings.exclude_device_mapping, ["loop*", "ram*", "zram*", "sdb"]);
 }
 
 #[test]

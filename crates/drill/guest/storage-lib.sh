@@ -328,6 +328,7 @@ wipe_all() {
     [ -e /run/paths-on ] && wipe_path
     while read -r label node; do
         is_touched "$node" || continue
+        is_preserved "$label" && continue
         wipe "$node" || return 1
         read -r _ _ _ _ _ _ written _ < "/sys/block/${node##*/}/stat"
         echo "$written" > "/run/written-${node##*/}"
@@ -335,6 +336,20 @@ wipe_all() {
     paths_off
     rm -rf /etc/lvm/backup/* /etc/lvm/archive/* /run/lvm/* /run/mdadm/* /etc/multipath /etc/multipath.conf
     udevadm settle --timeout=120
+}
+
+is_preserved() {
+    case " $PRESERVE " in *" $1 "*) return 0 ;; esac
+    return 1
+}
+
+# For each preserved disk its checksum and how much was written to it so far.
+sums() {
+    while read -r label node; do
+        is_preserved "$label" || continue
+        read -r _ _ _ _ _ _ written _ < "/sys/block/${node##*/}/stat"
+        echo "$label $written $(dd if="$node" bs=1M iflag=direct status=none | md5sum)"
+    done < /run/disks
 }
 
 wipe_path() {

@@ -5,13 +5,16 @@
 #   stale   leaves signatures of other things on the wiped disks
 #   check   looks at the recreated layout more closely
 # and by variables: EXPECT="refused: words of the reason", KEEP=1 (the disks are not wiped before they are recreated),
-# NEW_KEYS=1 (containers come back with a new passphrase, without their headers).
+# NEW_KEYS=1 (containers come back with a new passphrase, without their headers), RULES="SETTING=NAME…" (what is left out),
+# PRESERVE="d2…" (disks that are neither made blank nor written by the recovery: bit-identical).
 name=$1
 dir=$share/out/$name
 . ./storage-lib.sh
 EXPECT=
 KEEP=
 NEW_KEYS=
+RULES=
+PRESERVE=
 up() { :; }
 down() { :; }
 stale() { :; }
@@ -68,7 +71,7 @@ stage settle
 settle
 must up
 stage save
-product save "$dir/a.json" ${NEW_KEYS:+new-keys} || refused
+product save "$dir/a.json" ${NEW_KEYS:+new-keys} $RULES || refused
 raw "$dir/a"
 must down
 stage teardown
@@ -78,6 +81,7 @@ else
     teardown || fail "the layout cannot be stopped"
 fi
 must stale
+sums > "$dir/preserved"
 rm -rf /etc/lvm/backup/* /etc/lvm/archive/* /run/lvm/* /run/mdadm/*
 settle
 stage plan
@@ -86,11 +90,14 @@ cat "$dir/plan"
 [ -z "$EXPECT" ] || fail "it was not refused"
 stage apply
 product apply "$dir/a.json" || fail "$(said)"
+stage preserved
+sums > "$dir/preserved-after"
+cmp "$dir/preserved" "$dir/preserved-after" || fail "a preserved disk was written: $(diff "$dir/preserved" "$dir/preserved-after" | tail -n 1)"
 stage settle-again
 settle
 must up
 stage save-again
-product save "$dir/b.json" ${NEW_KEYS:+new-keys} || fail "$(said)"
+product save "$dir/b.json" ${NEW_KEYS:+new-keys} $RULES || fail "$(said)"
 raw "$dir/b"
 [ ! -s /run/unanswered ] || fail "the drill's own question was not answered: $(tail -n 1 /run/unanswered)"
 stage compare

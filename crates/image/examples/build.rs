@@ -48,6 +48,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             pre_recovery_script: Vec::new(),
             post_recovery_script: Vec::new(),
             disks_to_be_wiped: Vec::new(),
+            exclude_restore: Vec::new(),
+            exclude_device_mapping: Vec::new(),
             rebuild_initramfs: None,
         },
         payload: Vec::new(),

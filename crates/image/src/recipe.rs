@@ -111,6 +111,12 @@ pub struct RescueConfig {
     pub post_recovery_script: Vec<String>,
     /// Disks that the configuration allows to wipe.
     pub disks_to_be_wiped: Vec<String>,
+    /// Patterns of files that are in the backup and are not restored.
+    #[serde(default)]
+    pub exclude_restore: Vec<String>,
+    /// Patterns of kernel names of devices that are never a target.
+    #[serde(default)]
+    pub exclude_device_mapping: Vec<String>,
     /// Rebuild the restored initramfs: yes, no, or where it is needed.
     pub rebuild_initramfs: Option<bool>,
 }

@@ -211,6 +211,8 @@ fn recipe<'r>(root: &'r Path, rear: &Path) -> Recipe<'r> {
             pre_recovery_script: Vec::new(),
             post_recovery_script: Vec::new(),
             disks_to_be_wiped: Vec::new(),
+            exclude_restore: Vec::new(),
+            exclude_device_mapping: Vec::new(),
             rebuild_initramfs: None,
         },
         payload: Vec::new(),

@@ -28,6 +28,7 @@ mod md;
 mod nilfs;
 mod ntfs;
 mod own;
+mod preserve;
 mod swap;
 mod table;
 mod target;
@@ -45,6 +46,7 @@ pub use error::FitError;
 pub use fit::{Choices, Fit, Placement, fit, minimum_size};
 pub use locate::locate;
 pub use luks::header_file as luks_header_file;
+pub use preserve::{Preserved, preserved, still_there};
 pub use target::{Place, Target};
 
 use serde::{Deserialize, Serialize};

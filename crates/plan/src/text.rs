@@ -25,12 +25,13 @@ impl Plan {
                 None => "will be written, is blank now".to_owned(),
             };
             let about = self.fit.about.get(&place.present).unwrap_or(&place.device);
-            let _ = writeln!(out, "  {about}: {fate}");
+            let _ = writeln!(out, "  {about}: recreate, {fate}");
             let _ = writeln!(out, "      takes the place of {}: {}", place.saved, place.why);
         }
         for (id, why) in &self.fit.untouched {
             let about = self.fit.about.get(id).unwrap_or(&id.0);
-            let _ = writeln!(out, "  {about}: not touched ({why})");
+            let state = if why.starts_with(crate::preserve::WORD) { "preserve" } else { "ignore" };
+            let _ = writeln!(out, "  {about}: {state}, not touched ({why})");
         }
         let _ = writeln!(out, "Steps:");
         for step in &self.steps {

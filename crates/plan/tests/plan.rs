@@ -130,7 +130,7 @@ fn make() -> Plan {
 fn the_plan_can_be_read() {
     insta::assert_snapshot!(make().text(), @r#"
     Disks:
-      /dev/nvme0n1, 1.0 GiB, QEMU HARDDISK, serial QM1: will be written, is blank now
+      /dev/nvme0n1, 1.0 GiB, QEMU HARDDISK, serial QM1: recreate, will be written, is blank now
           takes the place of disk:serial:QM1: the same disk (serial QM1)
     Steps:
        1. erase all signatures and the first and last MiB of /dev/nvme0n1 (!)
@@ -146,7 +146,7 @@ fn the_plan_can_be_read() {
 fn the_commands_can_be_read() {
     insta::assert_snapshot!(make().text_verbose(), @r#"
     Disks:
-      /dev/nvme0n1, 1.0 GiB, QEMU HARDDISK, serial QM1: will be written, is blank now
+      /dev/nvme0n1, 1.0 GiB, QEMU HARDDISK, serial QM1: recreate, will be written, is blank now
           takes the place of disk:serial:QM1: the same disk (serial QM1)
     Steps:
        1. erase all signatures and the first and last MiB of /dev/nvme0n1 (!)

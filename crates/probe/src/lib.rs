@@ -5,6 +5,7 @@
 //! [`coverage`] decides what a backup of this machine holds, what it leaves out by which rule, and what it cannot
 //! hold. Nothing here writes anything.
 
+mod alone;
 mod block;
 mod btrfs;
 mod bytes;
@@ -42,10 +43,10 @@ mod vfat;
 mod xfs;
 
 pub use btrfs::views::{Top, is_top};
-pub use coverage::{Coverage, CoverageRow, Decision, Rules, coverage};
+pub use coverage::{Coverage, CoverageRow, Decision, DiskRow, DiskState, Rules, coverage};
 pub use error::{Error, Result};
 pub use fstab::fstab_problems;
 pub use machine::machine;
 pub use mounts::{FstabEntry, MountEntry, mountinfo, parse_fstab};
-pub use reduce::reduce;
+pub use reduce::{preserved, reduce};
 pub use sources::sources;

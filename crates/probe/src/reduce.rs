@@ -3,7 +3,7 @@
 use layout::{Content, Device, FsKind, Layout, NodeId};
 
 use crate::md::{self, Membership};
-use crate::{Coverage, Decision};
+use crate::{Coverage, Decision, DiskState};
 
 /// The layout of a backup: only the disks to make again, with all that lies on them, and the captured mounts. What was
 /// waived by name and cannot be made again keeps its place in the partition table and comes back empty.
@@ -25,7 +25,7 @@ pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
                 && md::membership(layout, &device.id, array) == Membership::Former
             {
                 device_kept.content = Content::Empty;
-            } else if is_lost(layout, device) && is_waived(coverage, device) {
+            } else if is_lost(device) && is_waived(coverage, device) {
                 device_kept.content = Content::Empty;
                 // What lay on it is lost with it.
                 emptied.push(&device.id);
@@ -43,15 +43,45 @@ pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
     reduced
 }
 
+/// What a recovery must find again and never writes: the preserved disks with all that lies on them, and what is mounted
+/// from them.
+pub fn preserved(layout: &Layout, coverage: &Coverage) -> Layout {
+    let mut part = Layout::new(layout.machine.clone());
+    let disks: Vec<&NodeId> = coverage.in_state(DiskState::Preserve).collect();
+    for device in &layout.devices {
+        let parents = device.parents();
+        let keep = match parents.as_slice() {
+            [] => disks.contains(&&device.id),
+            parents => parents.iter().all(|parent| part.device(parent).is_some()),
+        };
+        if keep {
+            part.devices.push(device.clone());
+        }
+    }
+    part.mounts =
+        layout.mounts.iter().filter(|mount| part.device(&mount.device).is_some()).cloned().collect();
+    let here = |group: &&layout::VolumeGroup| {
+        let mut devices =
+            group.physical_volumes.iter().filter_map(|volume| volume.device.as_ref()).peekable();
+        devices.peek().is_some() && devices.all(|id| part.device(id).is_some())
+    };
+    part.groups = layout.groups.iter().filter(here).cloned().collect();
+    // Nothing of it is made again: a group that is not wholly understood stands in nobody's way.
+    if !part.check().is_empty() {
+        part.groups.clear();
+    }
+    part
+}
+
 /// Whether this program could not make the content again.
-fn is_lost(layout: &Layout, device: &Device) -> bool {
+fn is_lost(device: &Device) -> bool {
     match &device.content {
         Content::Filesystem(filesystem) => match &filesystem.kind {
             FsKind::Btrfs(btrfs) => crate::btrfs::problem(btrfs).is_some(),
             kind => matches!(kind, FsKind::Other { .. }),
         },
-        Content::MdMember { array } => md::membership(layout, &device.id, array) == Membership::Idle,
-        Content::LvmMember { .. } => crate::lvm::group_of(layout, device).is_none(),
+        // Of these only what is not in use, or belongs to what is left alone, is ever waived.
+        Content::MdMember { .. } | Content::LvmMember { .. } => true,
         Content::Unknown { .. } | Content::Luks(_) => true,
         Content::BtrfsMember { .. }
         | Content::Empty

@@ -114,6 +114,9 @@ pub struct Recover {
     /// Allow a disk with foreign content to be erased, named by kernel name, serial number or WWN. May be repeated
     #[arg(long, value_name = "DISK")]
     pub erase: Vec<String>,
+    /// Go on although this preserved disk of the saved machine is not here as it was. May be repeated
+    #[arg(long, value_name = "DISK")]
+    pub without: Vec<String>,
     /// Answer a question in advance, such as RECOVER_APPROVE=yes. May be repeated
     #[arg(long, value_name = "ID=ANSWER")]
     pub answer: Vec<String>,

@@ -17,6 +17,8 @@ pub const LAYOUT: &str = "layout.json";
 pub const BOOT: &str = "boot.json";
 /// The directories that mounts hide.
 pub const MOUNT_POINTS: &str = "mountpoints.json";
+/// The disks that stay as they are.
+pub const PRESERVED: &str = "preserved.json";
 /// The files.
 pub const ARCHIVE: &str = "archive.tar.zst";
 /// The list of the files, with all metadata and hashes.
@@ -43,6 +45,9 @@ pub struct Seal {
     pub archive: Option<Archive>,
     /// Where the backup is, when not on the medium: a URL.
     pub elsewhere: Option<String>,
+    /// What alone is in the archive, where its owner asked for less than the machine; empty for a whole one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
 }
 
 /// A part of a recovery point.
@@ -159,6 +164,7 @@ mod tests {
             parts,
             archive: None,
             elsewhere: None,
+            only: Vec::new(),
         }
     }
 

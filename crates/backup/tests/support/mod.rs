@@ -21,6 +21,7 @@ pub fn source(root: &Path) -> Source {
         exclude: Exclude::default(),
         skip_paths: Vec::new(),
         views: Vec::new(),
+        only: None,
     }
 }
 

@@ -40,17 +40,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         .quiet(&["backup"]),
     Setting::text("BACKUP_PROG_SUFFIX", "", "File name suffix of the archive.").ignored(CODEC).quiet(&[".tar"]),
     Setting::list("BACKUP_PROG_EXCLUDE", &["/tmp/*", "/dev/shm/*", "/var/tmp/rear.*", "/var/lib/rear/output/*"], "Files that are left out of the backup: patterns of absolute paths, where `*` also matches `/`. A directory that matches only by its content (`/tmp/*`) comes back empty."),
-    Setting::list("BACKUP_PROG_INCLUDE", &[], "Further mount points or paths to save, besides the filesystems of the layout.")
-        .ignored("Every mounted local filesystem is saved without being named; the coverage table shows which."),
-    Setting::switch("BACKUP_ONLY_INCLUDE", "no", "Save only what BACKUP_PROG_INCLUDE names, nothing by itself.")
-        .refused("Everything would be saved although you asked for less; leave filesystems out with EXCLUDE_BACKUP, files with BACKUP_PROG_EXCLUDE.")
-        .quiet(NO),
+    Setting::list("BACKUP_PROG_INCLUDE", &[], "With BACKUP_ONLY_INCLUDE=yes: the files and directories to save, as absolute paths without wildcards, each with all that lies below it on the same filesystem. Without it, every mounted local filesystem is saved without being named, so this has no effect."),
+    Setting::switch("BACKUP_ONLY_INCLUDE", "no", "Save only what BACKUP_PROG_INCLUDE names, nothing by itself. Everything else is named in the coverage table as not captured; it is lost on the disks that are recreated, and a recovery ends with the exit code for an incomplete one."),
     Setting::switch("BACKUP_ONLY_EXCLUDE", "no", "Leave out only what BACKUP_PROG_EXCLUDE names, nothing by itself.")
         .ignored("What is left out besides is named with its rule in the coverage table.")
         .quiet(NO),
     Setting::list("EXCLUDE_BACKUP", &[], "Mount points whose files are not saved. Where its disk is recreated, the filesystem comes back empty: naming it here says that its files may be lost. The form `fs:/x` is the same as `/x`."),
-    Setting::list("EXCLUDE_RESTORE", &[], "Files of the backup that are not restored.")
-        .refused("They would be restored although you asked for the opposite; leave them out of the backup with BACKUP_PROG_EXCLUDE."),
+    Setting::list("EXCLUDE_RESTORE", &[], "Files of the backup that are not restored: patterns as in BACKUP_PROG_EXCLUDE; `fs:/x` is the same as `/x`. A directory that is named comes back empty, with all that lies or is mounted below it left out. The report of the recovery says how much was left out by which pattern."),
     Setting::switch("BACKUP_PROG_CRYPT_ENABLED", "no", "Encrypt the archive.")
         .refused("The archive would not be encrypted although you asked for it; write to an encrypted filesystem (BACKUP_URL=file:///PATH) and set this to no.")
         .quiet(NO),

@@ -3,30 +3,24 @@
 use super::{Kind, NO, Setting, YES};
 
 const KEPT: &str = "The layout is recreated as it was; on a larger disk the rest stays free.";
-const LVM: &str = "Volume groups and arrays would be treated like all storage, so that what you wanted left alone could be recreated empty; name the disks in EXCLUDE_COMPONENTS instead.";
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::list("EXCLUDE_MOUNTPOINTS", &[], "Mount points that are neither saved nor recreated: their disk stays as it is. Where it has to be recreated for something else, `rear mkbackup` refuses to run until the mount point is also named in EXCLUDE_BACKUP or COVERAGE_WAIVE, because its files would be lost."),
-    Setting::list("EXCLUDE_COMPONENTS", &[], "Parts of the layout that are left alone: a disk (`/dev/sdb`), a partition (`/dev/sdb1`), a mounted filesystem (`fs:/data` or `/data`), a swap area (`swap:/dev/sdb2`), a volume group (`/dev/vg`); what lies on them is left out with them. A disk of which nothing else is saved stays untouched; a name that is not on this machine is an error."),
-    Setting::list("EXCLUDE_RECREATE", &[], "Parts of the layout that recovery does not create, while their files are saved all the same.")
-        .refused("They would be recreated; name what shall be left alone, and not be saved, in EXCLUDE_COMPONENTS."),
+    Setting::list("EXCLUDE_COMPONENTS", &[], "Parts of the layout that are left alone: a disk (`/dev/sdb`), a partition (`/dev/sdb1`), a mounted filesystem (`fs:/data` or `/data`), a swap area (`swap:/dev/sdb2`), a volume group (`/dev/vg`); what lies on them is left out with them. A disk of which nothing else is saved stays untouched, and must be there again at a recovery if the machine uses it; a name that is not on this machine is an error."),
+    Setting::list("EXCLUDE_RECREATE", &[], "Parts of the layout that recovery leaves as they are, named like those of EXCLUDE_COMPONENTS (`fs:/data`, `/dev/vg`, `/dev/sdb1`), while their files are saved all the same. At a recovery their disks must be there with what they held; nothing is written to them, and their files are not restored, neither onto them nor below their mount points: take single files out of the archive by hand. A part whose disk is recreated for something else is refused."),
     Setting::switch("AUTOEXCLUDE_DISKS", "yes", "Leave out disks on which no mounted filesystem and no active swap lies."),
     Setting::list("AUTOEXCLUDE_PATH", &["/media", "/run", "/mnt", "/tmp"], "Directories below which mounted filesystems are left out."),
     Setting::list("COVERAGE_WAIVE", &[], "Devices or mount points that cannot be recovered and that you accept to lose, by name. Without it `rear mkbackup` refuses to run when something could not be recovered. New in this program."),
     Setting::words("ACCEPT_UNDRILLED", &[], "Kinds of storage that you accept although no whole recovery of a machine with them has been drilled by this project yet: `md`, `lvm`, `luks`, `btrfs`, `multipath`, or the name of a filesystem. They are saved and recreated like everything else; drill a recovery of your own before you rely on it. Without it `rear mkbackup` refuses a machine that needs them."),
     Setting::words("DISKS_TO_BE_WIPED", &[], "Disks which unattended recovery may erase although they carry data of another machine: stable names (`/dev/disk/by-id/…`) or kernel names. Without it only blank disks and the machine's own are taken."),
-    Setting::switch("AUTOEXCLUDE_MULTIPATH", "n", "Leave out disks that are reached over several paths.")
-        .refused("Such a disk is saved and recreated like every other one; name those that shall be left alone in EXCLUDE_COMPONENTS.")
-        .quiet(NO),
-    Setting::words("AUTOEXCLUDE_USB_PATH", &[], "Mount points of USB disks that are left out.")
-        .refused("They would be treated like all storage; use EXCLUDE_MOUNTPOINTS or EXCLUDE_COMPONENTS."),
+    Setting::switch("AUTOEXCLUDE_MULTIPATH", "n", "Leave disks alone that are reached over several paths, with all that lies on them: with `y` they are neither saved nor recreated. (The Bash program's default is y.)"),
+    Setting::words("AUTOEXCLUDE_USB_PATH", &[], "Mount points, such as those of USB disks, that are neither saved nor recreated; nothing below them is meant, only what is mounted exactly there."),
     Setting::words("AUTOEXCLUDE_AUTOFS", &[], "Leave out automatic mounts.")
         .ignored("Only filesystems of local disks are saved; automatic network mounts never are."),
-    Setting::list("ONLY_INCLUDE_VG", &[], "The only LVM volume groups to recreate.").refused(LVM),
-    Setting::list("EXCLUDE_VG", &[], "LVM volume groups to leave alone.").refused(LVM),
-    Setting::list("EXCLUDE_MD", &[], "md arrays to leave alone.").refused(LVM),
-    Setting::list("EXCLUDE_DEVICE_MAPPING", &[], "Devices that are never a target of recovery.")
-        .refused("A device that you protect by it could be taken; disconnect the device during recovery, or review the plan before you confirm it."),
+    Setting::words("EXCLUDE_VG", &[], "LVM volume groups that are left alone with all that lies on them: neither saved nor recreated (`vg00` or `/dev/vg00`). Their disks are never written; where one of them has to be recreated for something else, `rear mkbackup` refuses to run. A disk whose filesystems or swap the machine uses must be there again at a recovery. A name that is not on this machine is an error."),
+    Setting::words("ONLY_INCLUDE_VG", &[], "If it is set, all other LVM volume groups are left alone as if EXCLUDE_VG named them. What lies in no volume group is not concerned."),
+    Setting::words("EXCLUDE_MD", &[], "md arrays that are left alone with all that lies on them, like the groups of EXCLUDE_VG: `md0`, `/dev/md0`, `/dev/md/NAME`, the array's name or its UUID."),
+    Setting::words("EXCLUDE_DEVICE_MAPPING", &["loop*", "ram*", "zram*"], "Devices of the machine on which a recovery runs that are never a target: kernel names there, with `*` and `?` (`sdb`, `nvme1*`). Kernel names may differ from those of this machine."),
     Setting::words("WRITE_PROTECTED_IDS", &[], "Identifiers of disks that are never written.")
         .refused("A disk that you protect by it could be taken if it is blank or the machine's own; disconnect it during recovery."),
     Setting::words("WRITE_PROTECTED_ID_TYPES", &[], "Which identifiers protect a disk.")

@@ -7,7 +7,7 @@
 
 use layout::{Btrfs, Content, FsKind, Layout, Mount, NodeId};
 
-use crate::coverage::{Coverage, CoverageRow, Decision, NOT_SAVED, WAIVED};
+use crate::coverage::{Coverage, CoverageRow, Decision, NOT_SAVED, ONLY, WAIVED};
 use crate::rules::is_below;
 
 /// In front of the UUID of a btrfs: where its top is shown in the archive and during a recovery.
@@ -120,7 +120,8 @@ impl View<'_> {
 
 /// Decides for every captured btrfs, and adds to the coverage: a row for each snapshot that is left out and for the
 /// top, what the archive leaves out, and which tops it needs.
-pub(crate) fn divide(layout: &Layout, result: &mut Coverage) {
+/// `only`: whether only a part of the machine is asked for, so that nothing is added.
+pub(crate) fn divide(layout: &Layout, result: &mut Coverage, only: bool) {
     for device in &layout.devices {
         let Some((fs, btrfs)) = super::of(&device.content) else { continue };
         let mounts: Vec<&Mount> = layout.mounts_of(&device.id).collect();
@@ -145,7 +146,20 @@ pub(crate) fn divide(layout: &Layout, result: &mut Coverage) {
             let decision = Decision::Excluded { rule: (*rule).to_owned() };
             result.rows.push(row(format!("{} subvolume {path}", device.path), decision));
         }
+        let kept = result.rows.iter().any(|row| {
+            row.device.as_ref() == Some(&device.id) && matches!(row.decision, Decision::Kept { .. })
+        });
         for (path, mount_point) in more {
+            if kept || only {
+                let rule =
+                    if only { ONLY } else { "not mounted, so not in the backup; it stays where it is" };
+                let rule = rule.to_owned();
+                result.rows.push(row(
+                    format!("{} /{path} beside its mounts", device.path),
+                    Decision::Excluded { rule },
+                ));
+                continue;
+            }
             let root = format!("/{path}");
             result.rows.push(row(format!("{} {root} beside its mounts", device.path), Decision::Captured));
             result.tops.push(Top { device: device.id.clone(), root, mount_point });
@@ -161,7 +175,7 @@ fn view<'a>(mount: &'a Mount, device: &NodeId, result: &Coverage) -> Option<View
     let lost = result.rows.iter().any(|row| {
         row.what == mount.mount_point
             && row.device.as_ref() == Some(device)
-            && matches!(&row.decision, Decision::Excluded { rule } if rule == NOT_SAVED || rule == WAIVED)
+            && matches!(&row.decision, Decision::Excluded { rule } if [NOT_SAVED, WAIVED, ONLY].contains(&rule.as_str()))
     });
     (saved || lost).then(|| View {
         root: mount.root.trim_start_matches('/'),

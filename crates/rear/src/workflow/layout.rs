@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{machine, mkbackup};
 use crate::cli::Layout as Options;
-use crate::context::{Context, SAVED_LAYOUT, require_root};
+use crate::context::{Context, SAVED_LAYOUT, is_rescue_system, require_root};
 use crate::failure::{Code, Failure, Result};
 
 /// Prints the storage graph, or draws it; changes nothing of the machine.
@@ -21,6 +21,15 @@ pub fn show(context: &Context, options: &Options) -> Result<()> {
         crate::ui::out(layout.to_json()?.trim_end());
     } else {
         context.ui.say(layout.tree().trim_end());
+        // The rescue system has no configuration of the machine's own: there the plan of a recovery says it.
+        if !is_rescue_system() {
+            match machine::cover(context, &layout) {
+                Ok(coverage) => context.ui.say(coverage.disk_table().trim_end()),
+                Err(failure) => {
+                    context.ui.warn(format!("what a recovery does with each disk is not known: {failure}"))
+                }
+            }
+        }
     }
     Ok(())
 }

@@ -23,7 +23,8 @@ impl Machine {
             .rows
             .iter()
             .filter(|row| {
-                matches!(row.decision, Decision::Captured) && self.coverage.mounts.contains(&row.what)
+                matches!(row.decision, Decision::Captured | Decision::Partly { .. } | Decision::Kept { .. })
+                    && self.coverage.mounts.contains(&row.what)
             })
             .filter_map(|row| row.bytes)
             .map(Bytes::get)
@@ -34,6 +35,14 @@ impl Machine {
 /// Probes the machine and applies the rules of the configuration.
 pub fn probe(context: &Context) -> Result<Machine> {
     let layout = probe::machine(&context.sys)?;
+    let coverage = cover(context, &layout)?;
+    let mut wanted = probe::reduce(&layout, &coverage);
+    super::luks::mark(&mut wanted, context.settings());
+    Ok(Machine { layout, coverage, wanted })
+}
+
+/// Applies the rules of the configuration to what was probed.
+pub fn cover(context: &Context, layout: &Layout) -> Result<Coverage> {
     let settings = context.settings();
     let rules = Rules {
         exclude_backup: &settings.exclude_backup,
@@ -41,10 +50,14 @@ pub fn probe(context: &Context) -> Result<Machine> {
         autoexclude_path: &settings.autoexclude_path,
         waive: &settings.coverage_waive,
         exclude_components: &settings.exclude_components,
+        only_include: settings.only_include.as_deref(),
+        exclude_recreate: &settings.exclude_recreate,
+        exclude_vg: &settings.exclude_vg,
+        only_include_vg: &settings.only_include_vg,
+        exclude_md: &settings.exclude_md,
+        autoexclude_multipath: settings.autoexclude_multipath == config::Tristate::Yes,
+        autoexclude_usb_path: &settings.autoexclude_usb_path,
         autoexclude_disks: settings.autoexclude_disks != config::Tristate::No,
     };
-    let coverage = probe::coverage(&context.sys, &layout, &rules)?;
-    let mut wanted = probe::reduce(&layout, &coverage);
-    super::luks::mark(&mut wanted, settings);
-    Ok(Machine { layout, coverage, wanted })
+    Ok(probe::coverage(&context.sys, layout, &rules)?)
 }

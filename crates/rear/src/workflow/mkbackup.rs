@@ -15,6 +15,7 @@ use sys::{Cmd, Sys};
 use super::luks;
 use super::machine::{self, Machine};
 use super::preflight::{self, Refusals};
+use super::preserve::Kept;
 use crate::context::{Context, is_rescue_system};
 use crate::failure::{Failure, Result};
 use crate::point::{self, Part, Seal};
@@ -129,6 +130,7 @@ pub fn run(context: &Context, what: What) -> Result<()> {
         machine.coverage.mounts.len()
     ));
     context.ui.say(machine.coverage.table().trim_end());
+    context.ui.say(machine.coverage.disk_table().trim_end());
 
     for dir in destinations.work_dirs() {
         remove_leftovers(context, dir);
@@ -203,7 +205,10 @@ fn check(
         }
     }
     refusals.verdict()?;
-    stage.done("everything on this machine can be recovered");
+    stage.done(match &context.settings().only_include {
+        None => "everything on this machine can be recovered".to_owned(),
+        Some(paths) => format!("of the files, only those of {} will be in the backup", paths.join(", ")),
+    });
     facts.ok_or_else(|| Failure::refused("the boot loader could not be captured"))
 }
 
@@ -230,12 +235,14 @@ fn make(
         parts: Vec::new(),
         archive: None,
         elsewhere: destinations.elsewhere.clone(),
+        only: context.settings().only_include.clone().unwrap_or_default(),
     };
     let sealed = luks::sealed_parts(context, &machine.wanted)?;
     let small = |dir: &Path| -> Result<Vec<Part>> {
         let mut parts = vec![
             part(dir, point::LAYOUT, machine.wanted.to_json()?.as_bytes())?,
             part(dir, point::BOOT, &serde_json::to_vec_pretty(facts)?)?,
+            part(dir, point::PRESERVED, &serde_json::to_vec_pretty(&Kept::of(machine))?)?,
         ];
         for (name, bytes) in &sealed {
             parts.push(part(dir, name, bytes)?);
@@ -342,6 +349,13 @@ pub fn hook(sys: &sys::Real, context: &Context, name: &str, argv: &[String]) -> 
 fn report(context: &Context, destinations: &Destinations, made: &Made, seconds: f64) {
     let what = if destinations.archive { "Recovery point" } else { "Rescue medium without files" };
     context.ui.say(format!("{what} {} is complete and was read back:", made.id));
+    if let (true, Some(paths)) = (destinations.archive, &context.settings().only_include) {
+        context.ui.say(format!(
+            "  It holds only a PART of the machine's files (BACKUP_ONLY_INCLUDE): {}. A recovery from it alone gives no \
+             complete machine.",
+            paths.join(", ")
+        ));
+    }
     for (path, bytes) in &made.files {
         context.ui.say(format!("  {}  {}", path.display(), Bytes(*bytes)));
     }

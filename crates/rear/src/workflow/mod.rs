@@ -10,6 +10,7 @@ pub mod mkbackup;
 pub mod mountonly;
 pub mod multipath;
 pub mod preflight;
+mod preserve;
 pub mod proof;
 pub mod recover;
 pub mod subvolumes;

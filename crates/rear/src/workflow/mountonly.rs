@@ -17,6 +17,7 @@ use sys::{Cmd, Sys};
 
 use super::mkbackup::utc;
 use super::multipath;
+use super::preserve::Kept;
 use super::recover::{TARGET_ROOT, rescue_config};
 use crate::cli::Mountonly;
 use crate::context::{Context, is_rescue_system};
@@ -46,7 +47,7 @@ pub fn run(context: &Context, options: &Mountonly) -> Result<()> {
         return undo::run(context);
     }
     let saved = if options.found { None } else { saved_layout(context, options)? };
-    multipath::start(context, saved.as_ref())?;
+    multipath::start(context, &saved.iter().collect::<Vec<_>>())?;
     let mut attached = undo::Attached::read()?;
     let mounts = match &saved {
         Some(saved) => {
@@ -107,7 +108,12 @@ fn saved_layout(context: &Context, options: &Mountonly) -> Result<Option<Layout>
 
 fn read_layout(context: &Context, dir: &Path) -> Result<Layout> {
     let seal = Seal::read(dir)?;
-    let layout = Layout::from_json(&String::from_utf8_lossy(&seal.read_part(dir, point::LAYOUT)?))?;
+    let mut layout = Layout::from_json(&String::from_utf8_lossy(&seal.read_part(dir, point::LAYOUT)?))?;
+    // What a recovery leaves as it is belongs to the machine too.
+    let kept = Kept::read(&seal, dir, &layout)?.layout;
+    layout.devices.extend(kept.devices);
+    layout.groups.extend(kept.groups);
+    layout.mounts.extend(kept.mounts);
     context.ui.say(format!("By the layout of {}, saved {}.", seal.hostname, utc(seal.created)));
     Ok(layout)
 }

@@ -12,10 +12,12 @@ use crate::failure::Result;
 
 /// Assembles them where the saved machine had such a disk, or where two disks here have one name. What is assembled
 /// already stays as it is. Elsewhere than in the rescue system it does nothing.
-pub fn start(context: &Context, saved: Option<&Layout>) -> Result<()> {
+pub fn start(context: &Context, saved: &[&Layout]) -> Result<()> {
     let had =
         |layout: &Layout| layout.disks().any(|disk| disk.disk().is_some_and(|disk| disk.multipath.is_some()));
-    if !is_rescue_system() || !(saved.is_some_and(had) || is_doubled(&probe::machine(&context.sys)?)) {
+    if !is_rescue_system()
+        || !(saved.iter().any(|layout| had(layout)) || is_doubled(&probe::machine(&context.sys)?))
+    {
         return Ok(());
     }
     if context.sys.which("multipath").is_none() {

@@ -79,6 +79,9 @@ pub fn storage(context: &Context, machine: &Machine, refusals: &mut Refusals) ->
             ));
         }
     }
+    for violation in super::preserve::Kept::of(machine).layout.check() {
+        refusals.add(format!("what lies on the disks that stay as they are was not understood: {violation}"));
+    }
     let plan = refusals.take(plan::recoverable(&machine.wanted));
     Ok(plan.map(|plan| plan.tools()).unwrap_or_default())
 }

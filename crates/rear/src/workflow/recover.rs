@@ -13,19 +13,21 @@ use apply::Sequences;
 use boot::BootFacts;
 use image::RescueConfig;
 use layout::{Layout, NodeId};
-use plan::{Choices, Plan};
+use plan::{Choices, Plan, Preserved};
 use sys::Sys;
 
 use super::beneath::{self, MountPoint};
+use super::preserve::{self, Kept, Watch};
 use super::{luks, machine, mkbackup, multipath, proof, subvolumes};
 use crate::cli::Recover;
 use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_system, require_root};
 use crate::failure::{Code, Failure, Result};
-use crate::point::{self, Seal};
+use crate::point::Seal;
 use crate::rescue;
 
 mod finish;
 mod open;
+mod restore;
 
 /// Where the recovered machine's filesystems are mounted.
 pub const TARGET_ROOT: &str = "/mnt/local";
@@ -81,17 +83,20 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     }
     machine.sequences = shown.sequences;
     let plan = &machine.plan;
+    let in_use = probe::sources(&context.sys, &machine.present)?;
+    let watch = Watch::begin(&context.sys, &machine.present, &machine.preserved, &in_use)?;
     let mut applied = apply_plan(context, &machine, &keys)?;
     let root = Path::new(TARGET_ROOT);
     let mut problems = Vec::new();
+    let mut left_out = restore::LeftOut::default();
     if let Some(archive) = &opened.seal.archive {
-        restore(context, &opened, archive, root, &mut problems)?;
+        left_out = restore::run(context, &opened, archive, root, &mut problems)?;
     } else {
         wait_for_restore(context)?;
     }
     subvolumes::renumber(context, &opened.layout, root, &mut problems)?;
-    finish::boot(context, &opened, &mut applied, root, &mut problems)?;
-    beneath::restore(root, &opened.hidden, &plain_mounts(&opened.layout), &mut problems)?;
+    finish::boot(context, &opened, &machine.preserved, &mut applied, root, &mut problems)?;
+    beneath::restore(root, &restore::hidden(&opened), &plain_mounts(&opened.layout), &mut problems)?;
     subvolumes::finish(context, &opened.layout, &mut applied, root, &mut problems)?;
     proof::storage(context, &opened.layout, &applied, &mut problems)?;
     mkbackup::hook(
@@ -100,7 +105,14 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         "POST_RECOVERY_SCRIPT",
         config.map_or(&[], |config| &config.post_recovery_script),
     )?;
-    if let Err(failure) = finish::report(context, &opened, plan, root, &log, &problems) {
+    watch.end(&context.sys, &mut problems)?;
+    if opened.seal.archive.is_some() && !opened.seal.only.is_empty() {
+        problems.push(format!(
+            "only a part of the machine's files is in the backup (BACKUP_ONLY_INCLUDE): {}",
+            opened.seal.only.join(", ")
+        ));
+    }
+    if let Err(failure) = finish::report(context, &opened, plan, root, &log, &problems, &left_out) {
         // The machine is recovered all the same; its report is still in the rescue system's log.
         context.ui.warn(failure.during("the report was not written to the recovered machine").to_string());
     }
@@ -119,10 +131,23 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         )
         .hint(format!("the log names all of them: {}", log.display())));
     }
-    let proven = match opened.seal.archive {
+    let mut proven = match opened.seal.archive {
+        Some(_) if !left_out.is_empty() => {
+            "every restored file and every identifier was compared and is as it was"
+        }
         Some(_) => "every file and every identifier was compared and is as it was",
         None => "every identifier of the storage is as it was; the files were restored by other means",
-    };
+    }
+    .to_owned();
+    if watch.count() > 0 {
+        proven.push_str(&format!(
+            "; nothing was written to the {} disk(s) that stay as they are",
+            watch.count()
+        ));
+    }
+    if !left_out.is_empty() {
+        context.ui.say(left_out.sentence());
+    }
     context.ui.say(format!(
         "{} is recovered: {proven}. Took {}.",
         opened.seal.hostname,
@@ -143,6 +168,8 @@ pub struct Opened {
     pub facts: BootFacts,
     /// The directories that its mounts hide.
     pub hidden: Vec<MountPoint>,
+    /// The disks that stay as they are.
+    pub kept: Kept,
     /// Facts of the rescue system, if this is one.
     pub rescue: Option<RescueConfig>,
     /// Keeps the medium mounted.
@@ -153,6 +180,7 @@ pub struct Opened {
 struct Fitted {
     present: Layout,
     protected: BTreeMap<NodeId, String>,
+    preserved: Preserved,
     plan: Plan,
     /// What the kernel called each disk when it was probed: another disk under the same name has another number.
     sequences: Sequences,
@@ -164,13 +192,15 @@ impl Fitted {
         let erases = |fitted: &Self| -> Vec<Option<String>> {
             fitted.plan.fit.disks.iter().map(|placement| placement.erases.clone()).collect()
         };
-        self.plan.fingerprint() == other.plan.fingerprint() && erases(self) == erases(other)
+        self.plan.fingerprint() == other.plan.fingerprint()
+            && erases(self) == erases(other)
+            && self.preserved == other.preserved
     }
 }
 
 fn fit(context: &Context, opened: &Opened, options: &Recover) -> Result<Fitted> {
     let stage = context.ui.stage("probe");
-    multipath::start(context, Some(&opened.layout))?;
+    multipath::start(context, &[&opened.layout, &opened.kept.layout])?;
     let sequences = Sequences::read(&context.sys)?;
     let present = probe::machine(&context.sys)?;
     let mut protected = BTreeMap::new();
@@ -191,12 +221,44 @@ fn fit(context: &Context, opened: &Opened, options: &Recover) -> Result<Fitted> 
         }
     }
     stage.done(format!("{} disk(s)", present.disks().count()));
+    let preserved = preserve::find(context, &opened.kept.layout, &present, &options.without)?;
+    protect(&mut protected, &preserved);
+    let patterns = opened.rescue.as_ref().map(|rescue| rescue.exclude_device_mapping.as_slice());
+    for disk in present.disks() {
+        if let Some(pattern) =
+            patterns.unwrap_or_default().iter().find(|pattern| is_named(pattern, &disk.path))
+        {
+            let why = format!("EXCLUDE_DEVICE_MAPPING names {pattern}");
+            protected.entry(disk.id.clone()).or_insert(why);
+        }
+    }
     let choices = choices(context, opened, options, &present)?;
     let fit = plan::fit(&opened.layout, &present, &protected, &choices)
         .map_err(|error| Failure::refused(error.to_string()).hint("no disk was written to"))?;
     let plan = plan::plan(&opened.layout, &present, fit, &opened.seal.id, TARGET_ROOT)
         .map_err(|error| Failure::refused(error.to_string()).hint("no disk was written to"))?;
-    Ok(Fitted { present, protected, plan, sequences })
+    Ok(Fitted { present, protected, preserved, plan, sequences })
+}
+
+/// What is preserved is never written, whatever else it is.
+fn protect(protected: &mut BTreeMap<NodeId, String>, preserved: &Preserved) {
+    for (id, why) in &preserved.protected {
+        protected.entry(id.clone()).or_insert_with(|| why.clone());
+    }
+}
+
+/// Whether a device has a kernel name that fits the pattern, in which `*` and `?` mean any characters and one.
+fn is_named(pattern: &str, path: &str) -> bool {
+    fn fits(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((b'*', rest)) => (0..=name.len()).any(|skip| fits(rest, &name[skip..])),
+            Some((one, rest)) => name
+                .split_first()
+                .is_some_and(|(first, name)| (one == first || *one == b'?') && fits(rest, name)),
+        }
+    }
+    fits(pattern.as_bytes(), path.trim_start_matches("/dev/").as_bytes())
 }
 
 fn choices(context: &Context, opened: &Opened, options: &Recover, present: &Layout) -> Result<Choices> {
@@ -251,13 +313,16 @@ fn show_plan(context: &Context, options: &Recover) -> Result<()> {
         fit(context, &opened, options)?.plan
     } else {
         let machine = machine::probe(context)?;
+        let kept = Kept::of(&machine);
         let saved = match std::fs::read_to_string(SAVED_LAYOUT) {
             Ok(text) => Layout::from_json(&text)?,
             Err(_) => machine.wanted,
         };
         let choices = Choices::default();
         // Nothing is written, so this machine's own mounted disks may stand in as targets.
-        let fit = plan::fit(&saved, &machine.layout, &BTreeMap::new(), &choices)
+        let mut protected = BTreeMap::new();
+        protect(&mut protected, &plan::preserved(&kept.layout, &machine.layout));
+        let fit = plan::fit(&saved, &machine.layout, &protected, &choices)
             .map_err(|error| Failure::refused(error.to_string()))?;
         plan::plan(&saved, &machine.layout, fit, "the next recovery point", TARGET_ROOT)
             .map_err(|error| Failure::refused(error.to_string()))?
@@ -354,75 +419,6 @@ fn plain_mounts(layout: &Layout) -> Vec<PathBuf> {
         .collect()
 }
 
-fn restore(
-    context: &Context,
-    opened: &Opened,
-    archive: &point::Archive,
-    root: &Path,
-    problems: &mut Vec<String>,
-) -> Result<()> {
-    let manifest = opened.dir.join(point::MANIFEST);
-    let plain = plain_mounts(&opened.layout);
-    let options = context.archive_options();
-    remove_lost_and_found(&manifest, &opened.layout, root, &options)?;
-    let stage = context.ui.stage_of("restore", archive.data_bytes);
-    let order = backup::Restore {
-        archive: &opened.dir.join(point::ARCHIVE),
-        manifest: &manifest,
-        target: root,
-        plain: plain.clone(),
-    };
-    let restored = backup::restore(&order, &options, &stage)?;
-    problems.extend(
-        restored.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.detail)),
-    );
-    stage.done(format!("{} files, {}", restored.files, layout::Bytes(restored.bytes)));
-
-    // What is compared must come from the disk, not from what was written a moment ago.
-    rustix::fs::sync();
-    if let Err(error) = std::fs::write("/proc/sys/vm/drop_caches", "3") {
-        context.ui.explain(format!("the caches could not be dropped: {error}"));
-    }
-    let stage = context.ui.stage_of("compare", archive.data_bytes);
-    let comparison = backup::compare(&manifest, root, &plain, &options, &stage)?;
-    problems.extend(
-        comparison
-            .differences
-            .iter()
-            .map(|difference| format!("{}: {}", difference.path.display(), difference.what)),
-    );
-    let mut extra = backup::extra(&manifest, root, &[], &options)?;
-    // A subvolume is also seen where its files are not read from.
-    let places = subvolumes::places(&opened.layout);
-    extra.retain(|path| !places.contains(path));
-    problems.extend(extra.iter().map(|path| format!("{}: was not in the backup", path.display())));
-    stage.done(format!(
-        "{} files compared with the manifest, {} differ",
-        comparison.files,
-        comparison.differences.len() + extra.len()
-    ));
-    Ok(())
-}
-
-/// mke2fs makes `lost+found` in every filesystem; where the machine had removed it, it is removed again.
-fn remove_lost_and_found(
-    manifest: &Path,
-    layout: &Layout,
-    root: &Path,
-    options: &backup::Options,
-) -> Result<()> {
-    let candidates: Vec<PathBuf> =
-        layout.mounts.iter().map(|mount| Path::new(&mount.mount_point).join("lost+found")).collect();
-    for path in backup::extra(manifest, root, &[], options)? {
-        if candidates.contains(&path) {
-            let below = path.strip_prefix("/").unwrap_or(&path);
-            // One that is not empty stays, and is named by the comparison.
-            let _ = std::fs::remove_dir(root.join(below));
-        }
-    }
-    Ok(())
-}
-
 /// A rescue medium without a backup: files come from elsewhere.
 fn wait_for_restore(context: &Context) -> Result<()> {
     context.ui.say(format!(
@@ -441,4 +437,24 @@ fn wait_for_restore(context: &Context) -> Result<()> {
 pub fn rescue_config() -> Result<RescueConfig> {
     let text = std::fs::read(RESCUE_FILE)?;
     Ok(serde_json::from_slice(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_named;
+
+    #[test]
+    fn kernel_names_fit_patterns() {
+        for (pattern, path, fits) in [
+            ("sdb", "/dev/sdb", true),
+            ("sdb", "/dev/sdba", false),
+            ("loop*", "/dev/loop0", true),
+            ("loop*", "/dev/sdloop", false),
+            ("nvme?n1", "/dev/nvme0n1", true),
+            ("nvme?n1", "/dev/nvme10n1", false),
+            ("*", "/dev/sda", true),
+        ] {
+            assert_eq!(is_named(pattern, path), fits, "{pattern} {path}");
+        }
+    }
 }

@@ -73,6 +73,7 @@ fn save(context: &Context, layout: &mut Layout, dir: &Path) -> Seal {
         parts: Vec::new(),
         archive: None,
         elsewhere: None,
+        only: Vec::new(),
     };
     for (name, bytes) in sealed_parts(context, layout).unwrap() {
         std::fs::write(dir.join(&name), &bytes).unwrap();

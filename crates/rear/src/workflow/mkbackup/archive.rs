@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use backup::{Exclude, Problem, ProblemKind, Source};
+use backup::{Exclude, Only, Problem, ProblemKind, Source};
 use layout::Bytes;
 use sys::fs::Staging;
 use sys::mount::{Mount, Mounts};
@@ -57,10 +57,18 @@ pub fn data_bytes(context: &Context, machine: &Machine, destinations: &Destinati
         exclude: exclude(context)?,
         skip_paths: left_out(machine, &destinations.own().collect::<Vec<_>>()),
         views,
+        only: only(context, machine),
     };
     let measured = backup::measure(&source, &context.archive_options())?;
     shown.unmount()?;
     Ok(measured.min(used))
+}
+
+/// What the configuration asks for, where that is not everything. Mount points are there in any case.
+fn only(context: &Context, machine: &Machine) -> Option<Only> {
+    let paths = context.settings().only_include.as_ref()?.iter().map(PathBuf::from).collect();
+    let directories = machine.layout.mounts.iter().map(|mount| PathBuf::from(&mount.mount_point)).collect();
+    Some(Only { paths, directories })
 }
 
 /// What the configuration leaves out.
@@ -99,7 +107,9 @@ pub fn create(
     let skip_paths = left_out(machine, skip);
     let (root, exposed, hidden) = expose(&mounts)?;
     let (views, shown) = subvolumes::show(&machine.layout, &machine.coverage.tops)?;
-    let source = Source { root, mounts, exclude, skip_paths, views };
+    let only = only(context, machine);
+    let is_part = only.is_some();
+    let source = Source { root, mounts, exclude, skip_paths, views, only };
     let total = machine.data_bytes();
     let archive = sys::fs::create_private(&dir.join(point::ARCHIVE))?;
     let manifest = sys::fs::create_private(&dir.join(point::MANIFEST))?;
@@ -123,7 +133,7 @@ pub fn create(
         return Err(Failure::failed(format!("{} file(s) could not be read:{list}", unreadable.len()))
             .hint("repair them or leave them out with BACKUP_PROG_EXCLUDE; no recovery point was made"));
     }
-    if created.files < 10 {
+    if created.files < 10 && !is_part {
         return Err(Failure::failed(format!(
             "the archive holds only {} entries: that is no machine",
             created.files

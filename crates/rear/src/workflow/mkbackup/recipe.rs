@@ -44,6 +44,8 @@ pub fn recipe(context: &Context, id: &str, destinations: &Destinations) -> Resul
         pre_recovery_script: settings.pre_recovery_script.clone(),
         post_recovery_script: settings.post_recovery_script.clone(),
         disks_to_be_wiped: settings.disks_to_be_wiped.clone(),
+        exclude_restore: settings.exclude_restore.clone(),
+        exclude_device_mapping: settings.exclude_device_mapping.clone(),
         rebuild_initramfs: match settings.rebuild_initramfs {
             Tristate::Yes => Some(true),
             Tristate::No => Some(false),

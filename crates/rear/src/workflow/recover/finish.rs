@@ -10,6 +10,7 @@ use sys::Sys;
 use sys::mount::{Mount, Mounts};
 
 use super::Opened;
+use super::restore::LeftOut;
 use crate::context::{Context, STATE_DIR};
 use crate::failure::Result;
 
@@ -17,6 +18,7 @@ use crate::failure::Result;
 pub fn boot(
     context: &Context,
     opened: &Opened,
+    preserved: &plan::Preserved,
     applied: &mut apply::Applied,
     root: &Path,
     problems: &mut Vec<String>,
@@ -62,7 +64,12 @@ pub fn boot(
     inside.unmount()?;
     let mut chain = boot::check_boot_code(&context.sys, &opened.facts, &paths)?;
     // A disk that the recovery left alone may still be named by fstab: what is here now counts too.
-    let present = probe::machine(&context.sys)?;
+    let mut present = probe::machine(&context.sys)?;
+    // So does what lies on the disks that stay as they are, although nothing of it is attached now.
+    let kept = plan::still_there(&opened.kept.layout, preserved);
+    let new =
+        kept.devices.into_iter().filter(|device| present.device(&device.id).is_none()).collect::<Vec<_>>();
+    present.devices.extend(new);
     let mut nodes = applied.devices.clone();
     nodes.extend(paths);
     chain.extend(boot::check_chain_with(
@@ -123,6 +130,7 @@ pub fn report(
     root: &Path,
     log: &Path,
     problems: &[String],
+    left_out: &LeftOut,
 ) -> Result<()> {
     let dir = inside(root, Path::new("/var/log")).join("rear/recover");
     sys::fs::create_dir_private(&dir)?;
@@ -133,6 +141,8 @@ pub fn report(
         "recovered": sys::info::now(),
         "program": env!("CARGO_PKG_VERSION"),
         "problems": problems,
+        "not_restored": left_out,
+        "preserved": opened.kept.layout.disks().map(|disk| &disk.id).collect::<Vec<_>>(),
     });
     let plan_text = plan.to_json().map_err(|error| crate::failure::Failure::failed(error.to_string()))?;
     sys::fs::write_atomic(&dir.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;

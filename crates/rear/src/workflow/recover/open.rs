@@ -16,6 +16,7 @@ use crate::context::{Context, is_rescue_system};
 use crate::failure::{Failure, Result};
 use crate::point::{self, Seal};
 use crate::rescue;
+use crate::workflow::preserve::Kept;
 
 /// How long to look for the medium where it is not needed.
 const BRIEFLY: Duration = Duration::from_secs(3);
@@ -105,6 +106,7 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         Some(_) => serde_json::from_slice(&seal.read_part(&dir, point::MOUNT_POINTS)?)?,
         None => Vec::new(),
     };
+    let kept = Kept::read(&seal, &dir, &layout)?;
     stage.done(format!(
         "recovery point {} of {}, made {}",
         seal.id,
@@ -112,7 +114,7 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         crate::workflow::mkbackup::utc(seal.created)
     ));
     verify(context, &seal, &dir)?;
-    Ok(Opened { dir, seal, layout, facts, hidden, rescue, medium })
+    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, medium })
 }
 
 /// Reads manifest and archive from end to end and compares with the seal.
