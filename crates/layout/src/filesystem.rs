@@ -197,6 +197,10 @@ pub struct Vfat {
     pub sectors: u32,
     /// Drive number in the boot sector.
     pub drive_number: u8,
+    /// Heads, and sectors per track; `None` where they were not read. Nothing uses them today, and dosfstools before 4.2 cannot
+    /// be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geometry: Option<(u16, u16)>,
 }
 
 /// Swap space.

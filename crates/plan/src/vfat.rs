@@ -70,7 +70,10 @@ fn command(fs: &Filesystem, vfat: &Vfat, device: &str, old: bool) -> Command {
     }
     let track = track(vfat);
     match track {
-        Some(track) if !old => args.extend(["-g".into(), format!("64/{track}")]),
+        Some(track) if !old => {
+            let heads = vfat.geometry.map_or(64, |(heads, _)| heads.max(1));
+            args.extend(["-g".into(), format!("{heads}/{track}")]);
+        }
         Some(63) if vfat.sectors > OWN_TRACK_63 => {}
         Some(32) if vfat.sectors <= OWN_TRACK_63 => {}
         _ => args.push("-a".into()),
@@ -95,13 +98,14 @@ const OWN_TRACK_63: u32 = 524_288;
 /// Sectors per track with which mkfs.vfat arrives at this size; `None` for a size that was made without any alignment.
 ///
 /// It takes the size in KiB, adds half of one where its device ends with such a half, and rounds down to whole tracks of the
-/// geometry that it is given, sees or makes up. Nothing uses the geometry itself today, so any will do that takes
-/// away what is too much: one sector, or two where the size itself ends with half a KiB.
+/// geometry that it is given, sees or makes up. Its own is taken where that gives the right size; else any that
+/// takes away what is too much: one sector, or two where the size itself ends with half a KiB.
 fn track(vfat: &Vfat) -> Option<u32> {
-    let (sectors, too_much) = (vfat.sectors, if size(vfat).get().is_multiple_of(1024) { 1 } else { 2 });
+    let too_much = if size(vfat).get().is_multiple_of(1024) { 1 } else { 2 };
     if !vfat.reserved_sectors.is_multiple_of(u16::from(vfat.sectors_per_cluster)) {
         return None;
     }
-    let common = [63, 32].into_iter();
-    common.chain(too_much + 1..=u32::from(u16::MAX)).find(|track| sectors.is_multiple_of(*track))
+    let own = vfat.geometry.map(|(_, track)| u32::from(track)).filter(|track| *track > too_much);
+    let any = too_much + 1..=u32::from(u16::MAX);
+    own.into_iter().chain([63, 32]).chain(any).find(|track| vfat.sectors.is_multiple_of(*track))
 }

@@ -88,6 +88,7 @@ pub(crate) fn parse(sector: &[u8]) -> Option<Boot> {
         hidden_sectors: le32(sector, 28)?,
         sectors,
         drive_number: *sector.get(tail)?,
+        geometry: Some((le16(sector, 26)?, le16(sector, 24)?)),
     });
     Some(Boot {
         filesystem: Filesystem { uuid, label: String::new(), used: None, kind },
