@@ -15,6 +15,7 @@ mod place;
 mod release;
 mod run;
 mod steps;
+mod swapfile;
 mod sysfs;
 
 pub use disk::{Sequences, Targets, WritableDisk, targets, targets_since};
@@ -24,6 +25,7 @@ pub use hands::{Hands, Kernel};
 pub use journal::Journal;
 pub use keys::{HeaderFile, Keys, NoKeys};
 pub use run::{Applied, Progress, Silent, run, run_with, run_with_keys};
+pub use swapfile::swap_file;
 
 /// Where the rescue system keeps the journal of a recovery.
 pub const JOURNAL: &str = "/var/lib/rear/recover/journal.json";

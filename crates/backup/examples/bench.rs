@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         mounts: vec![PathBuf::from("/")],
         exclude: Exclude::default(),
         skip_paths: Vec::new(),
+        hollow: Vec::new(),
         views: Vec::new(),
         only: None,
     };

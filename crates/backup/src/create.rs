@@ -30,6 +30,9 @@ pub struct Source {
     pub exclude: Exclude,
     /// Files and directories (absolute paths in the machine) that are left out completely.
     pub skip_paths: Vec<PathBuf>,
+    /// Files (absolute paths in the machine, links resolved) of which the archive holds everything but the content:
+    /// one hole of their size. They are in the archive even where `exclude` names them.
+    pub hollow: Vec<PathBuf>,
     /// What no mount of the machine shows, and is archived all the same.
     pub views: Vec<View>,
     /// Only this is archived, where it is set.

@@ -268,7 +268,7 @@ impl Sink for Framer<'_> {
             self.entry(entry)?;
             return Ok(true);
         }
-        if before.blocks.saturating_mul(512) < entry.size {
+        if entry.segments.is_none() && before.blocks.saturating_mul(512) < entry.size {
             match holes::segments(&file, entry.size) {
                 Ok(segments) => entry.segments = segments,
                 Err(error) => {

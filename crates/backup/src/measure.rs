@@ -19,7 +19,11 @@ impl Sink for Sum {
         Ok(())
     }
 
-    fn file(&mut self, _entry: Entry, _file: OwnedFd, stat: &Stat) -> Result<bool, Error> {
+    fn file(&mut self, entry: Entry, _file: OwnedFd, stat: &Stat) -> Result<bool, Error> {
+        if entry.segments.is_some() {
+            self.0 = self.0.saturating_add(entry.stored());
+            return Ok(true);
+        }
         // The blocks of a file with holes say what is in it; those of a compressed one are less than its content.
         let blocks = stat.blocks.saturating_mul(BLOCK);
         self.0 = self.0.saturating_add(blocks.min(stat.size));
@@ -56,6 +60,7 @@ mod tests {
         std::fs::create_dir(at("cache")).unwrap();
         std::fs::write(at("cache/file"), vec![1; 5_000_000]).unwrap();
         std::fs::write(at("image"), vec![1; 5_000_000]).unwrap();
+        std::fs::write(at("swap"), vec![1; 5_000_000]).unwrap();
         let mut sparse = std::fs::File::create(at("sparse")).unwrap();
         sparse.seek(SeekFrom::Start(1 << 40)).unwrap();
         sparse.write_all(b"end").unwrap();
@@ -65,6 +70,7 @@ mod tests {
             mounts: vec!["/".into()],
             exclude: Exclude::new(&["/cache/*".to_owned()]).unwrap(),
             skip_paths: vec!["/image".into()],
+            hollow: vec!["/swap".into()],
             views: Vec::new(),
             only: None,
         };

@@ -26,7 +26,8 @@ const OPEN_LEVELS: usize = 128;
 pub trait Sink {
     /// An entry without content.
     fn entry(&mut self, entry: Entry) -> Result<(), Error>;
-    /// A file with its open descriptor; false when nothing of it could be archived.
+    /// A file with its open descriptor; false when nothing of it could be archived. Where the entry has segments
+    /// already, these and no others are archived.
     fn file(&mut self, entry: Entry, file: OwnedFd, stat: &Stat) -> Result<bool, Error>;
     /// Something that is missing from the archive, or not as it should be.
     fn problem(&mut self, problem: Problem);
@@ -104,6 +105,9 @@ pub struct Walk<'a, S> {
     skip: HashSet<Vec<u8>>,
     /// What alone is archived.
     only: Option<Part>,
+    /// Files without content, by path and by what they are: a view shows them at another path.
+    hollow: HashSet<Vec<u8>>,
+    hollow_ids: HashSet<FileId>,
     /// Captured mounts that were reached.
     visited: HashSet<Vec<u8>>,
     /// Mount points that were not entered.
@@ -139,6 +143,9 @@ fn absolute(path: &[u8]) -> Vec<u8> {
 impl<'a, S: Sink> Walk<'a, S> {
     pub fn new(source: &'a Source, options: &'a Options, sink: &'a mut S) -> Result<Self, Error> {
         let root = open_root(&source.root)?;
+        let hollow: HashSet<Vec<u8>> = source.hollow.iter().map(|path| stored_path(path)).collect();
+        let ids = hollow.iter().filter_map(|path| metadata::stat_at(&root, path).ok());
+        let hollow_ids = ids.map(|stat| (stat.dev, stat.ino)).collect();
         Ok(Self {
             source,
             options,
@@ -150,6 +157,8 @@ impl<'a, S: Sink> Walk<'a, S> {
             mounts: source.mounts.iter().map(|path| stored_path(path)).collect(),
             skip: source.skip_paths.iter().map(|path| stored_path(path)).collect(),
             only: source.only.as_ref().map(|only| Part::new(only, &source.mounts)),
+            hollow,
+            hollow_ids,
             visited: HashSet::new(),
             borders: HashSet::new(),
             flagless: HashSet::new(),
@@ -371,7 +380,8 @@ impl<'a, S: Sink> Walk<'a, S> {
             if self.only.as_ref().is_some_and(|only| !only.has(&path)) {
                 continue;
             }
-            if self.skip.contains(&path) || self.source.exclude.verdict(&absolute(&path)) != Verdict::Keep {
+            let excluded = || self.source.exclude.verdict(&absolute(&path)) != Verdict::Keep;
+            if self.skip.contains(&path) || (!self.hollow.contains(&path) && excluded()) {
                 continue;
             }
             if is_file {
@@ -403,6 +413,9 @@ impl<'a, S: Sink> Walk<'a, S> {
         }
         let mut entry = stat.entry(path.clone(), Kind::File);
         self.complete(&mut entry, fd.as_fd(), stat.dev);
+        if self.hollow_ids.contains(&(stat.dev, stat.ino)) {
+            entry.segments = Some(Vec::new());
+        }
         if self.sink.file(entry, fd, &stat)? {
             self.remember(&stat, path);
         }

@@ -322,3 +322,35 @@ fn a_foreign_manifest_is_refused() {
     let result = backup::restore(&restore, &options(), &());
     assert!(matches!(result, Err(Error::Manifest { .. })), "{result:?}");
 }
+
+#[test]
+fn a_hollow_file_comes_back_with_all_but_its_content() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let dir = tempfile::tempdir().unwrap();
+    let (tree, work, out) = (dir.path().join("tree"), dir.path().join("work"), dir.path().join("out"));
+    for one in [&tree, &work, &out] {
+        std::fs::create_dir(one).unwrap();
+    }
+    std::fs::create_dir(tree.join("swap")).unwrap();
+    let swap = tree.join("swap/file");
+    std::fs::write(&swap, noise(20_000_000, 1)).unwrap();
+    std::fs::set_permissions(&swap, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::write(tree.join("other"), noise(1000, 2)).unwrap();
+    let source = Source {
+        // A rule that names it leaves out no more than its content.
+        exclude: Exclude::new(&["/swap/*".to_owned()]).unwrap(),
+        hollow: vec!["/swap/file".into()],
+        ..source(&tree)
+    };
+    let created = create(&source, &work);
+    assert_eq!((created.data_bytes, created.problems.len()), (1000, 0));
+    assert!(created.archive_bytes < 10_000, "{created:?}");
+    let (archive, manifest) = (work.join("a.tar.zst"), work.join("a.manifest"));
+    let order = Restore { archive: &archive, manifest: &manifest, target: &out, plain: Vec::new() };
+    let restored = backup::restore(&order, &options(), &()).unwrap();
+    assert_eq!(restored.problems, []);
+    let comparison = backup::compare(&manifest, &out, &[], &options(), &()).unwrap();
+    assert_eq!(comparison.differences, []);
+    let found = std::fs::metadata(out.join("swap/file")).unwrap();
+    assert_eq!((found.len(), found.blocks(), found.mode() & 0o7777), (20_000_000, 0, 0o640));
+}

@@ -18,6 +18,7 @@ mod initramfs;
 mod nvram;
 mod option;
 mod restore;
+mod resume;
 mod rooted;
 mod sector;
 mod subvolid;
@@ -29,4 +30,5 @@ pub use facts::{BootFacts, DiskBoot, EfiEntry, EfiFacts, EspFacts, FORMAT, Hex, 
 pub use identifiers::rewrite_identifiers;
 pub use initramfs::{initramfs_needs_rebuild, rebuild_initramfs};
 pub use restore::{BootReport, Target, WriteDisk, restore_boot};
+pub use resume::names_resume_offset;
 pub use subvolid::{Renumbered, names_subvolids, rewrite_subvolids};

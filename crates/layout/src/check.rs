@@ -6,6 +6,7 @@ use std::fmt;
 use crate::{Content, Device, Kind, Layout, Partition};
 
 mod md;
+mod swap;
 
 /// One broken rule, as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,7 @@ impl Layout {
                 Some(_) => {}
             }
         }
+        swap::check(self, &mut say);
         broken
     }
 

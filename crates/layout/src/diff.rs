@@ -65,6 +65,18 @@ pub fn diff(old: &Layout, new: &Layout) -> Vec<Change> {
             changes.push(Change { what: format!("mount {}", mount.mount_point), how: "is new".to_owned() });
         }
     }
+    for file in &old.swap_files {
+        let what = format!("swap file {}", file.path);
+        match new.swap_files.iter().find(|now| now.path == file.path) {
+            Some(now) => compare(&what, &value(file), &value(now), &mut changes),
+            None => changes.push(Change { what, how: "is gone".to_owned() }),
+        }
+    }
+    for file in &new.swap_files {
+        if !old.swap_files.iter().any(|before| before.path == file.path) {
+            changes.push(Change { what: format!("swap file {}", file.path), how: "is new".to_owned() });
+        }
+    }
     changes
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Btrfs, Bytes, Exfat, F2fs, Jfs, Nilfs, Ntfs};
+use crate::{Btrfs, Bytes, Exfat, F2fs, Jfs, Nilfs, NodeId, Ntfs};
 
 /// A filesystem on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,4 +214,23 @@ pub struct Swap {
     pub page_size: u32,
     /// Whether it was in use when the layout was taken.
     pub active: bool,
+}
+
+/// Swap space in a file. What it holds is worth nothing after a boot, so a recovery makes it again, empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapFile {
+    /// Where it is in the machine: absolute, without links.
+    pub path: String,
+    /// Device that carries the filesystem in which it lies.
+    pub device: NodeId,
+    /// Length of the file.
+    pub size: Bytes,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// What its header says.
+    pub swap: Swap,
 }

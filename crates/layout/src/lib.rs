@@ -32,7 +32,7 @@ pub use device::{
     PartitionTable,
 };
 pub use diff::{Change, diff};
-pub use filesystem::{Ext, Filesystem, FsKind, Swap, Vfat, Xfs};
+pub use filesystem::{Ext, Filesystem, FsKind, Swap, SwapFile, Vfat, Xfs};
 pub use identity::DiskIdentity;
 pub use luks::{Keyslot, Luks, LuksMapping};
 pub use lvm::{
@@ -46,7 +46,7 @@ pub use units::{Bytes, Lba, SectorSize};
 use serde::{Deserialize, Serialize};
 
 /// Version of the JSON form that this program writes. Older versions stay readable.
-/// 2 added what software RAID, LVM, LUKS and btrfs are made again from.
+/// 2 added what software RAID, LVM, LUKS, btrfs and swap files are made again from.
 pub const FORMAT: u32 = 2;
 
 /// The whole storage of one machine.
@@ -63,6 +63,9 @@ pub struct Layout {
     pub groups: Vec<VolumeGroup>,
     /// What is mounted where, parents before children.
     pub mounts: Vec<Mount>,
+    /// Swap space in files, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub swap_files: Vec<SwapFile>,
 }
 
 /// Why a saved layout cannot be read.
@@ -92,7 +95,14 @@ fn join(violations: &[Violation]) -> String {
 impl Layout {
     /// An empty layout of this machine.
     pub fn new(machine: Machine) -> Self {
-        Self { format: FORMAT, machine, devices: Vec::new(), groups: Vec::new(), mounts: Vec::new() }
+        Self {
+            format: FORMAT,
+            machine,
+            devices: Vec::new(),
+            groups: Vec::new(),
+            mounts: Vec::new(),
+            swap_files: Vec::new(),
+        }
     }
 
     /// The JSON form, indented, ending in a newline.
@@ -190,6 +200,11 @@ impl Layout {
     /// The mounts of a device's filesystem.
     pub fn mounts_of<'a>(&'a self, id: &'a NodeId) -> impl Iterator<Item = &'a Mount> {
         self.mounts.iter().filter(move |mount| mount.device == *id)
+    }
+
+    /// The swap files in a device's filesystem.
+    pub fn swap_files_of<'a>(&'a self, id: &'a NodeId) -> impl Iterator<Item = &'a SwapFile> {
+        self.swap_files.iter().filter(move |file| file.device == *id)
     }
 
     /// The device mounted at exactly this mount point.

@@ -36,5 +36,6 @@ impl Layout {
             }
         }
         self.mounts.iter_mut().for_each(|mount| new(&mut mount.device));
+        self.swap_files.iter_mut().for_each(|file| new(&mut file.device));
     }
 }

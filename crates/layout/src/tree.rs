@@ -76,6 +76,8 @@ impl<'a> Tree<'a> {
                 let mut nodes: Vec<Node<'a>> = devices.into_iter().map(Node::Device).collect();
                 nodes.extend(groups.map(Node::Group));
                 nodes.extend(self.subvolumes(device).into_iter().map(Node::Text));
+                let files = self.layout.swap_files_of(&device.id);
+                nodes.extend(files.map(|file| Node::Text(words::swap_file(file))));
                 nodes
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     Btrfs, Bytes, Content, Device, FsKind, Kind, Layout, LogicalVolume, LvmValue, MbrRole, MdArray,
-    PartitionEntry, PartitionTable, VolumeGroup,
+    PartitionEntry, PartitionTable, Swap, SwapFile, VolumeGroup,
 };
 
 /// A description, the identifier that belongs to it, and what else is worth a word. Each may be empty.
@@ -30,6 +30,20 @@ impl Words {
     pub(crate) fn line(&self) -> String {
         let words = [self.what.as_str(), self.id.as_str(), self.more.as_str()];
         words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A swap file in one line.
+pub(crate) fn swap_file(file: &SwapFile) -> String {
+    let words = swap(&file.swap).line();
+    format!("{}  {}  {}", file.path, file.size, words.replacen("swap", "swap file", 1))
+}
+
+fn swap(swap: &Swap) -> Words {
+    if swap.label.is_empty() {
+        Words::new("swap", &swap.uuid)
+    } else {
+        Words::new(format!("swap '{}'", swap.label), &swap.uuid)
     }
 }
 
@@ -163,8 +177,7 @@ pub(crate) fn content(layout: &Layout, device: &Device) -> Words {
             more.extend(fs.used.map(|used| format!("({used} used)")));
             Words::new(what, &fs.uuid).more(more.join(" "))
         }
-        Content::Swap(swap) if swap.label.is_empty() => Words::new("swap", &swap.uuid),
-        Content::Swap(swap) => Words::new(format!("swap '{}'", swap.label), &swap.uuid),
+        Content::Swap(found) => swap(found),
         Content::BootCode => Words::new("boot code", ""),
         Content::LvmMember { uuid } => {
             let group = layout

@@ -49,7 +49,16 @@ pub fn plan(
 ) -> Result<Plan, PlanError> {
     let mut maker = devices(saved, present, &fit)?;
     maker.mounts(target_root)?;
-    Ok(Plan { format: FORMAT, recovery_point: recovery_point.to_owned(), fit, steps: maker.steps })
+    let mounted = |file: &&layout::SwapFile| saved.mounts_of(&file.device).next().is_some();
+    let made = |file: &&layout::SwapFile| maker.targets.contains_key(&file.device) && mounted(file);
+    let swap_files = saved.swap_files.iter().filter(made).cloned().collect();
+    Ok(Plan {
+        format: FORMAT,
+        recovery_point: recovery_point.to_owned(),
+        fit,
+        steps: maker.steps,
+        swap_files,
+    })
 }
 
 /// The storage part of [`plan`] alone: for disks that hold no root filesystem.
@@ -58,7 +67,8 @@ pub fn plan(
 /// Names everything that cannot be recreated, not only the first.
 pub fn storage(saved: &Layout, present: &Layout, fit: Fit, recovery_point: &str) -> Result<Plan, PlanError> {
     let steps = devices(saved, present, &fit)?.steps;
-    Ok(Plan { format: FORMAT, recovery_point: recovery_point.to_owned(), fit, steps })
+    let swap_files = Vec::new();
+    Ok(Plan { format: FORMAT, recovery_point: recovery_point.to_owned(), fit, steps, swap_files })
 }
 
 /// The steps for all that is recreated, without its mounts.

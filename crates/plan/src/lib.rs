@@ -47,6 +47,7 @@ pub use fit::{Choices, Fit, Placement, fit, minimum_size};
 pub use locate::locate;
 pub use luks::header_file as luks_header_file;
 pub use preserve::{Preserved, preserved, still_there};
+pub use swap::swap_file_commands;
 pub use target::{Place, Target};
 
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,9 @@ pub struct Plan {
     pub fit: Fit,
     /// The steps, in their order.
     pub steps: Vec<Step>,
+    /// Swap space in files, made again when the files of the machine are in their places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub swap_files: Vec<layout::SwapFile>,
 }
 
 /// Why a saved plan cannot be read.
@@ -103,8 +107,13 @@ impl Plan {
 
     /// Names of the programs that the steps run, sorted: what must be there before the first write.
     pub fn tools(&self) -> Vec<String> {
+        let later = self.swap_files.iter().flat_map(|file| swap_file_commands(file, &file.path));
         let mut names: Vec<String> =
-            self.steps.iter().flat_map(Step::commands).map(|command| command.program).collect();
+            self.steps.iter().flat_map(Step::commands).chain(later).map(|command| command.program).collect();
+        // The kernel's own word that it can swap to them.
+        if !self.swap_files.is_empty() {
+            names.extend(["swapon".to_owned(), "swapoff".to_owned()]);
+        }
         names.sort();
         names.dedup();
         names

@@ -1,6 +1,6 @@
 //! Swap space made again: UUID, label and page size. It never switches swap on.
 
-use layout::Swap;
+use layout::{Swap, SwapFile};
 
 use crate::Command;
 
@@ -28,4 +28,10 @@ pub(crate) fn commands(swap: &Swap, device: &str) -> Vec<Command> {
     let uuid = if swap.uuid.is_empty() { "clear" } else { &swap.uuid };
     args.extend(["--uuid".into(), uuid.to_owned(), device.to_owned()]);
     vec![Command::new("mkswap", args)]
+}
+
+/// The commands that make the file at `path`, which has its size already, swap space again. They run when the files of
+/// the machine are in their places.
+pub fn swap_file_commands(file: &SwapFile, path: &str) -> Vec<Command> {
+    commands(&file.swap, path)
 }

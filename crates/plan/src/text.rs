@@ -49,6 +49,25 @@ impl Plan {
                 }
             }
         }
+        if !self.swap_files.is_empty() {
+            let _ = writeln!(out, "When the files are restored:");
+        }
+        for file in &self.swap_files {
+            let label =
+                if file.swap.label.is_empty() { String::new() } else { format!(" '{}'", file.swap.label) };
+            let uuid = if file.swap.uuid.is_empty() {
+                String::new()
+            } else {
+                format!(" with UUID {}", file.swap.uuid)
+            };
+            let _ =
+                writeln!(out, "      make the swap file{label} {} of {} again{uuid}", file.path, file.size);
+            if verbose {
+                for command in crate::swap_file_commands(file, &file.path) {
+                    let _ = writeln!(out, "      $ {}", command.line());
+                }
+            }
+        }
         out
     }
 }

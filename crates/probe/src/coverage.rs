@@ -72,6 +72,9 @@ pub enum Decision {
         /// By which rule.
         rule: String,
     },
+    /// A swap file: it comes back with its size, owner, UUID and label. What it holds is worth nothing after a boot and
+    /// is not in the backup.
+    MadeAgain,
     /// It is left out on purpose.
     Excluded {
         /// By which rule.
@@ -147,6 +150,8 @@ pub struct Coverage {
     pub disks: Vec<DiskRow>,
     /// Mount points to archive, `/` first, parents first.
     pub mounts: Vec<String>,
+    /// Swap files: the archive holds no content of them.
+    pub hollow: Vec<String>,
     /// Paths of the machine that the archive leaves out completely: subvolumes of a btrfs that another mount shows
     /// as well, and snapshots.
     pub skip: Vec<String>,
@@ -185,6 +190,7 @@ impl Coverage {
                 Decision::Captured => "captured".to_owned(),
                 Decision::Partly { what } => format!("NOT WHOLLY captured: {what}"),
                 Decision::Kept { rule } => format!("captured, but not recreated: {rule}"),
+                Decision::MadeAgain => "made again, without what it holds".to_owned(),
                 Decision::Excluded { rule } => format!("excluded: {rule}"),
                 Decision::Unsupported { why } => format!("UNSUPPORTED: {why}"),
             };

@@ -50,3 +50,4 @@ pub use machine::machine;
 pub use mounts::{FstabEntry, MountEntry, mountinfo, parse_fstab};
 pub use reduce::{preserved, reduce};
 pub use sources::sources;
+pub use swap::file as swap_file;

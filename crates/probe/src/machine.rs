@@ -14,7 +14,7 @@ use crate::device::Dev;
 use crate::mounts::{self, MountEntry, SwapEntry, device_path};
 use crate::rules::{Class, class};
 use crate::table::{self, Entry, Seen};
-use crate::{Error, Result, btrfs, identity, lvm, md, multipath, stacked};
+use crate::{Error, Result, btrfs, identity, lvm, md, multipath, stacked, swap};
 
 /// The storage of this machine as it is now.
 ///
@@ -39,6 +39,7 @@ pub fn machine(sys: &dyn Sys) -> Result<Layout> {
     btrfs::complete(sys, &mut layout, &mounted)?;
     add_mounts(sys, &mut layout, &mounted)?;
     mark_swaps(sys, &mut layout, &swaps)?;
+    layout.swap_files = swap::files(sys, &layout, &mounted, &swaps)?;
     match layout.check().first() {
         None => Ok(layout),
         Some(violation) => Err(Error::Inconsistent(violation.to_string())),

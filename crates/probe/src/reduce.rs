@@ -38,6 +38,10 @@ pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
         coverage.mounts.contains(&mount.mount_point) && kept.contains(&&mount.device)
     };
     reduced.mounts = layout.mounts.iter().filter(is_kept).cloned().collect();
+    let is_made = |file: &&layout::SwapFile| {
+        coverage.hollow.contains(&file.path) && reduced.mounts_of(&file.device).next().is_some()
+    };
+    reduced.swap_files = layout.swap_files.iter().filter(is_made).cloned().collect();
     crate::lvm::reduce(layout, &mut reduced);
     crate::btrfs::views::reduce(layout, coverage, &mut reduced);
     reduced

@@ -21,9 +21,17 @@ fn machine(third: impl FnOnce(&str)) -> Fake {
     tool("mkswap", &["-q", "-L", "swap", images[&2].to_str().unwrap()]);
     third(images[&3].to_str().unwrap());
     fake.mounts(&[(1, "/", "ext4")]);
+    fake.put("/swapfile", "");
+    std::fs::File::options().write(true).open(fake.path("/swapfile".as_ref())).unwrap().set_len(MIB).unwrap();
+    tool(
+        "mkswap",
+        &["-q", "-L", "in file", "-U", SWAP_UUID, fake.path("/swapfile".as_ref()).to_str().unwrap()],
+    );
     fake.put("/proc/swaps", "Filename Type Size Used Priority\n/dev/vda2 partition 8188 0 -2\n/swapfile file 4 0 -3\n/dev/zram0 partition 100 0 5\n");
     fake
 }
+
+const SWAP_UUID: &str = "1c84e0a8-1b3a-4f0b-9c61-0e6c5a3a6a11";
 
 fn cover(fake: &Fake, rules: &Rules<'_>) -> Coverage {
     probe::coverage(fake, &probe::machine(fake).unwrap(), rules).unwrap()
@@ -59,8 +67,8 @@ fn what_is_used_is_captured_and_a_second_disk_stays() {
     WHAT                  TYPE                          USED  FILES  DECISION
     /                     ext4                      32.0 MiB    100  captured
     /dev/vda2             swap                       7.9 MiB         captured
-    /swapfile             swap file                  4.0 KiB         captured
     /dev/zram0            swap                     100.0 KiB         excluded: compressed memory, made anew at every boot
+    /swapfile             swap file                  1.0 MiB         made again, without what it holds
     /dev/vdb              disk                                       excluded: nothing of it is in the backup: left untouched
     1 pseudo filesystems  proc, sysfs, tmpfs, ...                    excluded: made anew at every boot
     ");
@@ -261,8 +269,8 @@ fn every_kind_of_mount_gets_its_decision() {
     /media/cd             iso9660                                    excluded: read-only medium or image
     /over                 xfs                       32.0 MiB    500  UNSUPPORTED: xfs is mounted from /dev/vda3, but no known filesystem was found there
     /dev/vda2             swap                       7.9 MiB         captured
-    /swapfile             swap file                  4.0 KiB         captured
     /dev/zram0            swap                     100.0 KiB         excluded: compressed memory, made anew at every boot
+    /swapfile             swap file                  1.0 MiB         made again, without what it holds
     3 pseudo filesystems  proc, sysfs, tmpfs, ...                    excluded: made anew at every boot
     ");
 }
@@ -405,4 +413,51 @@ fn an_ntfs_that_windows_has_used_is_refused_and_another_is_plain_files() {
     fake.put("/win/System Volume Information/x", "");
     let refusal = refused(&cover(&fake, &Rules::default()));
     assert!(refusal.len() == 1 && refusal[0].contains("Windows permissions"), "{refusal:?}");
+}
+
+#[test]
+fn swap_files_come_back_with_their_filesystem() {
+    let fake = machine(|_| {});
+    // Not in use, but named; through a link; and two that are no swap space.
+    std::fs::create_dir(fake.path("/swap".as_ref())).unwrap();
+    let second = fake.path("/swap/second".as_ref());
+    std::fs::File::create(&second).unwrap().set_len(2 * MIB).unwrap();
+    tool("mkswap", &["-q", "-p", "65536", "-U", "5f0c8a52-47c8-4a6b-a5a4-0e8f7f5b1f02", second.to_str().unwrap()]);
+    std::os::unix::fs::symlink("swap/second", fake.path("/link".as_ref())).unwrap();
+    fake.put("/notes", "no swap space");
+    fake.put("/etc/fstab", "/swapfile none swap sw 0 0\n/link none swap sw,nofail 0 0\n/notes none swap sw 0 0\n/gone none swap sw 0 0\n");
+    let layout = probe::machine(&fake).unwrap();
+    let root = layout.device_by_path("/dev/vda1").unwrap();
+    let found: Vec<_> = layout
+        .swap_files_of(&root.id)
+        .map(|file| {
+            (file.path.as_str(), file.size.0, file.swap.label.as_str(), file.swap.page_size, file.swap.active)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [("/swap/second", 2 * MIB, "", 65536, false), ("/swapfile", MIB, "in file", 4096, true)]
+    );
+    assert_eq!(layout.swap_files[1].swap.uuid, SWAP_UUID);
+    let coverage = cover(&fake, &Rules::default());
+    assert_eq!(coverage.hollow, ["/swap/second", "/swapfile"]);
+    let reduced = probe::reduce(&layout, &coverage);
+    assert_eq!(reduced.swap_files, layout.swap_files);
+    assert_eq!(layout::diff(&layout, &layout), []);
+    let plan = plan::recoverable(&reduced).unwrap();
+    assert_eq!(plan.swap_files, layout.swap_files);
+    assert!(plan.tools().iter().any(|tool| tool == "swapon"));
+    let text = plan.text_verbose();
+    let (_, later) = text.split_once("When the files are restored:\n").unwrap();
+    insta::assert_snapshot!(later, @"
+    make the swap file /swap/second of 2.0 MiB again with UUID 5f0c8a52-47c8-4a6b-a5a4-0e8f7f5b1f02
+    $ mkswap --force --pagesize 65536 --uuid 5f0c8a52-47c8-4a6b-a5a4-0e8f7f5b1f02 /swap/second
+    make the swap file 'in file' /swapfile of 1.0 MiB again with UUID 1c84e0a8-1b3a-4f0b-9c61-0e6c5a3a6a11
+    $ mkswap --force --pagesize 4096 --label 'in file' --uuid 1c84e0a8-1b3a-4f0b-9c61-0e6c5a3a6a11 /swapfile
+    ");
+    // Where its filesystem does not come back, neither does it, and its content is no hole of the archive.
+    let root_only = ["/".to_owned()];
+    let coverage = cover(&fake, &Rules { exclude_backup: &root_only, ..Rules::default() });
+    assert_eq!(coverage.hollow, [""; 0]);
+    assert!(coverage.table().contains("excluded: / is not captured"), "{}", coverage.table());
 }

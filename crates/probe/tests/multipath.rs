@@ -47,6 +47,9 @@ impl Sys for Machine {
     fn usage(&self, path: &std::path::Path) -> sys::Result<sys::FsUsage> {
         self.0.usage(path)
     }
+    fn file(&self, path: &std::path::Path) -> sys::Result<sys::FileFacts> {
+        Sys::file(&self.0, path)
+    }
 }
 
 /// A device-mapper device in sysfs.

@@ -20,6 +20,21 @@ pub struct FsUsage {
     pub files: u64,
 }
 
+/// What `stat(2)` tells of a regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFacts {
+    /// Length in bytes.
+    pub size: u64,
+    /// Bytes that it takes up on its filesystem.
+    pub allocated: u64,
+    /// Permission bits (`0o7777`).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
 /// A door to the machine. Every answer can be recorded and replayed.
 pub trait Sys: Send + Sync {
     /// Runs a program to its end.
@@ -40,6 +55,8 @@ pub trait Sys: Send + Sync {
     fn which(&self, program: &str) -> Option<PathBuf>;
     /// Space on the filesystem that holds `path`.
     fn usage(&self, path: &Path) -> Result<FsUsage>;
+    /// Facts of a regular file; anything else, a link included, is an error.
+    fn file(&self, path: &Path) -> Result<FileFacts>;
 }
 
 /// Conveniences over every door.
@@ -99,5 +116,8 @@ impl Sys for Forbid {
     }
     fn usage(&self, path: &Path) -> Result<FsUsage> {
         Err(Error::NotRecorded(format!("usage of {}", path.display())))
+    }
+    fn file(&self, path: &Path) -> Result<FileFacts> {
+        Err(Error::NotRecorded(format!("file {}", path.display())))
     }
 }

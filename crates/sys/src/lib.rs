@@ -21,7 +21,7 @@ mod secret;
 pub mod signal;
 
 pub use cmd::{Cmd, Output};
-pub use door::{Forbid, FsUsage, Sys, SysExt};
+pub use door::{FileFacts, Forbid, FsUsage, Sys, SysExt};
 pub use error::{Error, Result};
 pub use real::Real;
 pub use record::{Record, Replay};

@@ -1,6 +1,7 @@
 //! The real machine.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::{Cancel, Cmd, Error, FsUsage, Output, Result, Sys};
+use crate::{Cancel, Cmd, Error, FileFacts, FsUsage, Output, Result, Sys};
 
 /// Where programs are looked for, in this order; the caller's `PATH` is never used.
 pub const SEARCH_PATH: [&str; 6] =
@@ -218,6 +219,23 @@ impl Sys for Real {
             free: stat.f_bfree.saturating_mul(stat.f_frsize),
             available: stat.f_bavail.saturating_mul(stat.f_frsize),
             files: stat.f_files.saturating_sub(stat.f_ffree),
+        })
+    }
+
+    fn file(&self, path: &Path) -> Result<FileFacts> {
+        let found = std::fs::symlink_metadata(path).map_err(Error::io("look at", path))?;
+        if !found.is_file() {
+            return Err(Error::Answer {
+                what: path.display().to_string(),
+                detail: "it is no regular file".to_owned(),
+            });
+        }
+        Ok(FileFacts {
+            size: found.size(),
+            allocated: found.blocks().saturating_mul(512),
+            mode: found.mode() & 0o7777,
+            uid: found.uid(),
+            gid: found.gid(),
         })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cmd, Error, FsUsage, Output, Result, Sys};
+use crate::{Cmd, Error, FileFacts, FsUsage, Output, Result, Sys};
 
 /// One recorded answer. Bytes are kept as text where they are text, else as hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,7 @@ enum Answer {
     Path(PathBuf),
     Yes(bool),
     Usage(FsUsage),
+    File(FileFacts),
     NotFound,
     Failed { code: Option<i32>, stderr: String },
 }
@@ -146,6 +147,9 @@ impl<S: Sys> Sys for Record<S> {
     fn usage(&self, path: &Path) -> Result<FsUsage> {
         self.note(path_key("usage", path), self.inner.usage(path), |usage| Answer::Usage(*usage))
     }
+    fn file(&self, path: &Path) -> Result<FileFacts> {
+        self.note(path_key("file", path), self.inner.file(path), |facts| Answer::File(*facts))
+    }
 }
 
 /// Answers from a recording. A question that was not recorded is an error, so a test cannot touch the machine.
@@ -226,6 +230,13 @@ impl Sys for Replay {
         let key = path_key("usage", path);
         match self.answer(&key)? {
             Answer::Usage(usage) => Ok(usage),
+            other => Err(other.into_error(&key)),
+        }
+    }
+    fn file(&self, path: &Path) -> Result<FileFacts> {
+        let key = path_key("file", path);
+        match self.answer(&key)? {
+            Answer::File(facts) => Ok(facts),
             other => Err(other.into_error(&key)),
         }
     }

@@ -312,6 +312,9 @@ impl Sys for Machine {
     fn usage(&self, _path: &Path) -> Result<FsUsage> {
         Ok(FsUsage { total: 100, free: 50, available: 50, files: 10 })
     }
+    fn file(&self, path: &Path) -> Result<sys::FileFacts> {
+        Real::default().file(path)
+    }
 }
 
 impl Hands for Machine {

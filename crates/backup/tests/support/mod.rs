@@ -20,6 +20,7 @@ pub fn source(root: &Path) -> Source {
         mounts: vec![PathBuf::from("/")],
         exclude: Exclude::default(),
         skip_paths: Vec::new(),
+        hollow: Vec::new(),
         views: Vec::new(),
         only: None,
     }

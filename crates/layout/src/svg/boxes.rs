@@ -241,6 +241,9 @@ fn row(layout: &Layout, device: &Device) -> Row {
     {
         what.push_str(&format!(", {used} used"));
     }
+    for file in layout.swap_files_of(&device.id) {
+        what.push_str(&format!(", swap file {} of {}", file.path, file.size));
+    }
     Row {
         anchor: Some(device.id.clone()),
         role: role(device),

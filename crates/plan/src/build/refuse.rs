@@ -31,6 +31,9 @@ impl Maker<'_> {
         for group in &self.saved.groups {
             refused.extend(lvm::refuse(self.saved, group).map(|why| format!("{}: {why}", group.name)));
         }
+        for file in &self.saved.swap_files {
+            refused.extend(swap::refuse(&file.swap).map(|why| format!("{}: {why}", file.path)));
+        }
         refused.dedup();
         refused
     }

@@ -267,13 +267,16 @@ impl Work<'_> {
 
     pub(super) fn swaps(&mut self) -> Result<()> {
         for swap in mounts::swaps(self.sys)? {
+            let known = self.layout.swap_files.iter().any(|file| file.path == swap.path);
+            if swap.is_file && known {
+                continue;
+            }
             let path = if swap.is_file { swap.path.clone() } else { mounts::resolve(self.sys, &swap.path)? };
             let device = self.layout.device_by_path(&path);
             let decision = if path.starts_with("/dev/zram") {
                 excluded("compressed memory, made anew at every boot")
             } else if swap.is_file {
-                // Kept in the archive like any file: its blocks matter, its content does not.
-                Decision::Captured
+                excluded("on no filesystem of this machine's disks, or deleted since: not made again")
             } else {
                 let alone = device.and_then(|device| Some((device, self.names().rule_of(device)?)));
                 if let Some((device, alone)) = &alone {
@@ -287,7 +290,35 @@ impl Work<'_> {
                 row.bytes = Some(Bytes(swap.kibibytes.saturating_mul(1024)));
             }
         }
+        self.swap_files();
         Ok(())
+    }
+
+    /// Swap files come back where the mount that shows them does.
+    fn swap_files(&mut self) {
+        for file in &self.layout.swap_files {
+            let shows = |row: &&CoverageRow| {
+                row.device.as_ref() == Some(&file.device) && is_below(&file.path, &row.what)
+            };
+            // Of a btrfs, one subvolume may be captured and another not.
+            let place = self.result.rows.iter().filter(shows).max_by_key(|row| row.what.len());
+            let decision = match place {
+                Some(place) => match &place.decision {
+                    Decision::Captured => {
+                        self.result.hollow.push(file.path.clone());
+                        Decision::MadeAgain
+                    }
+                    Decision::Kept { rule } => excluded(rule),
+                    Decision::Partly { .. } => excluded(ONLY),
+                    _ => excluded(format!("{} is not captured", place.what)),
+                },
+                None => excluded("its filesystem is not captured"),
+            };
+            self.row(&file.path, None, "swap file", decision);
+            if let Some(row) = self.result.rows.last_mut() {
+                row.bytes = Some(file.size);
+            }
+        }
     }
 
     fn swap_device(&self, path: &str, device: Option<&Device>, rule: Option<String>) -> Decision {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use layout::{VolumeGroup, write_lvm_text};
-use sys::{Cmd, FsUsage, Output, Sys};
+use sys::{Cmd, FileFacts, FsUsage, Output, Sys};
 
 use super::label::{Area, area, crc, parse};
 use crate::device::Dev;
@@ -48,6 +48,9 @@ impl Sys for Disk {
         None
     }
     fn usage(&self, _: &Path) -> sys::Result<FsUsage> {
+        closed()
+    }
+    fn file(&self, _: &Path) -> sys::Result<FileFacts> {
         closed()
     }
 }

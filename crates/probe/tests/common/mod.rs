@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use sys::{Cmd, Error, FsUsage, Output, Result, Sys};
+use sys::{Cmd, Error, FileFacts, FsUsage, Output, Real, Result, Sys};
 
 pub struct Fake {
     dir: tempfile::TempDir,
@@ -177,8 +177,12 @@ impl Sys for Fake {
     fn read_at(&self, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>> {
         use std::os::unix::fs::FileExt;
         let missing = || Error::io("open", path)(std::io::ErrorKind::NotFound.into());
-        let image = self.devices.get(path.to_str().unwrap()).ok_or_else(missing)?;
-        let file = std::fs::File::open(image).unwrap();
+        let image = match self.devices.get(path.to_str().unwrap()) {
+            Some(image) => image.clone(),
+            None if path.starts_with("/dev") => return Err(missing()),
+            None => self.path(path),
+        };
+        let file = std::fs::File::open(image).map_err(|_| missing())?;
         let mut bytes = vec![0; len];
         let got = file.read_at(&mut bytes, offset).unwrap();
         bytes.truncate(got);
@@ -211,5 +215,8 @@ impl Sys for Fake {
     fn usage(&self, path: &Path) -> Result<FsUsage> {
         let files = 100 * path.as_os_str().len() as u64;
         Ok(FsUsage { total: 96 << 20, free: 64 << 20, available: 60 << 20, files })
+    }
+    fn file(&self, path: &Path) -> Result<FileFacts> {
+        Real::default().file(&self.path(path))
     }
 }

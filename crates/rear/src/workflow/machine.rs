@@ -19,7 +19,9 @@ pub struct Machine {
 impl Machine {
     /// Bytes in use on the filesystems that are archived.
     pub fn data_bytes(&self) -> u64 {
-        self.coverage
+        let hollow: u64 = self.wanted.swap_files.iter().map(|file| file.size.get()).sum();
+        let used: u64 = self
+            .coverage
             .rows
             .iter()
             .filter(|row| {
@@ -28,7 +30,8 @@ impl Machine {
             })
             .filter_map(|row| row.bytes)
             .map(Bytes::get)
-            .sum()
+            .sum();
+        used.saturating_sub(hollow)
     }
 }
 

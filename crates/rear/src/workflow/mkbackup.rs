@@ -12,10 +12,10 @@ use layout::{Bytes, Firmware};
 use serde_json::json;
 use sys::{Cmd, Sys};
 
-use super::luks;
 use super::machine::{self, Machine};
 use super::preflight::{self, Refusals};
 use super::preserve::Kept;
+use super::{luks, swapfiles};
 use crate::context::{Context, is_rescue_system};
 use crate::failure::{Failure, Result};
 use crate::point::{self, Part, Seal};
@@ -181,6 +181,7 @@ fn check(
     // What the recovery will run must be carried, so it must be here.
     recipe.required_progs.extend(preflight::storage(context, machine, &mut refusals)?);
     luks::check(context, &machine.wanted, &mut refusals);
+    swapfiles::warn(context, &machine.wanted)?;
     let facts = preflight::boot(context, machine, &mut refusals);
     if destinations.iso.is_some() {
         preflight::medium(context, machine, recipe, &mut refusals);

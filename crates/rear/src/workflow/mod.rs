@@ -14,4 +14,5 @@ mod preserve;
 pub mod proof;
 pub mod recover;
 pub mod subvolumes;
+pub mod swapfiles;
 mod undrilled;

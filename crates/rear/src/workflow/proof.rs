@@ -1,9 +1,11 @@
 //! The proof of the storage: the recovered disks are probed again and compared with the saved layout.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use layout::{Content, Device, Kind, Layout, PartitionTable, VolumeGroup, diff};
 
+use super::swapfiles;
 use crate::context::Context;
 use crate::failure::Result;
 
@@ -12,11 +14,14 @@ pub fn storage(
     context: &Context,
     saved: &Layout,
     applied: &apply::Applied,
+    root: &Path,
     problems: &mut Vec<String>,
 ) -> Result<()> {
     let stage = context.ui.stage("prove");
     let present = probe::machine(&context.sys)?;
-    let changes = diff(saved, &as_saved(saved, &present, applied, problems));
+    let mut now = as_saved(saved, &present, applied, problems);
+    now.swap_files = swapfiles::found(context, &saved.swap_files, root)?;
+    let changes = diff(saved, &now);
     problems.extend(changes.iter().map(|change| format!("storage: {change}")));
     stage.done(format!("{} devices probed again, {} differences", saved.devices.len(), changes.len()));
     Ok(())

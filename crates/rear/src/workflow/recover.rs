@@ -18,7 +18,7 @@ use sys::Sys;
 
 use super::beneath::{self, MountPoint};
 use super::preserve::{self, Kept, Watch};
-use super::{luks, machine, mkbackup, multipath, proof, subvolumes};
+use super::{luks, machine, mkbackup, multipath, proof, subvolumes, swapfiles};
 use crate::cli::Recover;
 use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_system, require_root};
 use crate::failure::{Code, Failure, Result};
@@ -94,11 +94,12 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     } else {
         wait_for_restore(context)?;
     }
+    swapfiles::make(context, &plan.swap_files, root, &mut problems)?;
     subvolumes::renumber(context, &opened.layout, root, &mut problems)?;
     finish::boot(context, &opened, &machine.preserved, &mut applied, root, &mut problems)?;
     beneath::restore(root, &restore::hidden(&opened), &plain_mounts(&opened.layout), &mut problems)?;
     subvolumes::finish(context, &opened.layout, &mut applied, root, &mut problems)?;
-    proof::storage(context, &opened.layout, &applied, &mut problems)?;
+    proof::storage(context, &opened.layout, &applied, root, &mut problems)?;
     mkbackup::hook(
         &context.sys,
         context,

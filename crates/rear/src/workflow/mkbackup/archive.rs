@@ -56,6 +56,7 @@ pub fn data_bytes(context: &Context, machine: &Machine, destinations: &Destinati
         mounts: machine.coverage.mounts.iter().map(PathBuf::from).collect(),
         exclude: exclude(context)?,
         skip_paths: left_out(machine, &destinations.own().collect::<Vec<_>>()),
+        hollow: hollow(machine),
         views,
         only: only(context, machine),
     };
@@ -92,6 +93,11 @@ fn left_out(machine: &Machine, own: &[PathBuf]) -> Vec<PathBuf> {
     with_real_paths(own).into_iter().chain(elsewhere).collect()
 }
 
+/// Swap files: what they hold is worth nothing after a boot.
+fn hollow(machine: &Machine) -> Vec<PathBuf> {
+    machine.coverage.hollow.iter().map(PathBuf::from).collect()
+}
+
 /// Archives every covered filesystem into `dir`. Files that cannot be read fail the run; files that changed or
 /// vanished meanwhile are named.
 pub fn create(
@@ -109,7 +115,7 @@ pub fn create(
     let (views, shown) = subvolumes::show(&machine.layout, &machine.coverage.tops)?;
     let only = only(context, machine);
     let is_part = only.is_some();
-    let source = Source { root, mounts, exclude, skip_paths, views, only };
+    let source = Source { root, mounts, exclude, skip_paths, hollow: hollow(machine), views, only };
     let total = machine.data_bytes();
     let archive = sys::fs::create_private(&dir.join(point::ARCHIVE))?;
     let manifest = sys::fs::create_private(&dir.join(point::MANIFEST))?;
