@@ -14,6 +14,9 @@ use sys::{Cancel, Cmd, Error, Result, Sys};
 /// `f_type` of btrfs (kernel `include/uapi/linux/magic.h`).
 const BTRFS: u64 = 0x9123_683E;
 
+/// `FS_NOCOMP_FL` (kernel `include/uapi/linux/fs.h`).
+const NEVER_COMPRESS: u32 = 0x400;
+
 /// How many zeros are written at once, in bytes.
 const STRETCH: usize = 1 << 20;
 
@@ -96,11 +99,17 @@ fn empty(file: &File, path: &Path) -> Result<()> {
     let kind = rustix::fs::fstatfs(file).map_err(|error| Error::io("look at", path)(error.into()))?;
     if u64::try_from(kind.f_type).is_ok_and(|kind| kind & 0xffff_ffff == BTRFS) {
         let flags = rustix::fs::ioctl_getflags(file).unwrap_or(IFlags::empty());
-        // Compressed files are never written in place, and the kernel refuses both flags together.
-        let in_place = (flags | IFlags::NOCOW) - IFlags::COMPRESSED;
-        if flags != in_place {
-            rustix::fs::ioctl_setflags(file, in_place)
-                .map_err(|error| Error::io("switch off copy on write for", path)(error.into()))?;
+        // Whether to compress is never said of a file that is written in place; the kernel wants it taken back first.
+        let plain = flags - (IFlags::COMPRESSED | IFlags::from_bits_retain(NEVER_COMPRESS));
+        let set = |flags| {
+            rustix::fs::ioctl_setflags(file, flags)
+                .map_err(|error| Error::io("switch off copy on write for", path)(error.into()))
+        };
+        if plain != flags {
+            set(plain)?;
+        }
+        if !plain.contains(IFlags::NOCOW) {
+            set(plain | IFlags::NOCOW)?;
         }
     }
     Ok(())

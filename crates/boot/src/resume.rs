@@ -36,7 +36,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        assert_eq!(names_resume_offset(dir.path()), [PathBuf::new(); 0]);
+        assert!(names_resume_offset(dir.path()).is_empty());
         put("etc/default/grub", "# GRUB_CMDLINE_LINUX=\"resume_offset=1\"\nGRUB_TIMEOUT=5\n");
         put("boot/grub/grub.cfg", "linux /vmlinuz root=UUID=1 resume=UUID=1 resume_offset=34816\n");
         put("etc/dracut.conf.d/resume.conf", "kernel_cmdline+=\" resume_offset=34816 \"\n");

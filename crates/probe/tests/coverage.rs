@@ -422,7 +422,10 @@ fn swap_files_come_back_with_their_filesystem() {
     std::fs::create_dir(fake.path("/swap".as_ref())).unwrap();
     let second = fake.path("/swap/second".as_ref());
     std::fs::File::create(&second).unwrap().set_len(2 * MIB).unwrap();
-    tool("mkswap", &["-q", "-p", "65536", "-U", "5f0c8a52-47c8-4a6b-a5a4-0e8f7f5b1f02", second.to_str().unwrap()]);
+    tool(
+        "mkswap",
+        &["-q", "-p", "65536", "-U", "5f0c8a52-47c8-4a6b-a5a4-0e8f7f5b1f02", second.to_str().unwrap()],
+    );
     std::os::unix::fs::symlink("swap/second", fake.path("/link".as_ref())).unwrap();
     fake.put("/notes", "no swap space");
     fake.put("/etc/fstab", "/swapfile none swap sw 0 0\n/link none swap sw,nofail 0 0\n/notes none swap sw 0 0\n/gone none swap sw 0 0\n");
