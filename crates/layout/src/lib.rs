@@ -74,6 +74,11 @@ pub enum ReadError {
     /// Not JSON, or not a layout.
     #[error("the saved layout cannot be read: {0}")]
     Json(#[from] serde_json::Error),
+    /// Of a version that there never was.
+    #[error(
+        "the saved layout has format 0, which no rear writes: it is damaged; use another copy of the medium"
+    )]
+    NoFormat,
     /// Written by a newer program.
     #[error(
         "the saved layout has format {found}, this rear reads formats up to {FORMAT}; use the rear that is on the \
@@ -119,6 +124,9 @@ impl Layout {
             format: u32,
         }
         let version: Version = serde_json::from_str(text)?;
+        if version.format == 0 {
+            return Err(ReadError::NoFormat);
+        }
         if version.format > FORMAT {
             return Err(ReadError::TooNew { found: version.format });
         }
