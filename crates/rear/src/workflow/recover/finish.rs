@@ -42,12 +42,26 @@ pub fn boot(
         context.ui.warn(warning);
     }
 
-    let wanted = opened.rescue.as_ref().and_then(|rescue| rescue.rebuild_initramfs);
-    // The lister and the builder of an initramfs are the restored system's own programs.
+    let mut nodes = applied.devices.clone();
+    nodes.extend(paths.clone());
+    // Programs that look after the restored system's own configuration are its own as well.
     let inside = inside_mounts(root)?;
+    let lvm = boot::restore_lvm_devices(&context.sys, root, &physical_volumes(opened, &nodes))?;
+    for line in &lvm.done {
+        context.ui.say(line);
+    }
+    problems.extend(lvm.problems);
+
+    let wanted = opened.rescue.as_ref().and_then(|rescue| rescue.rebuild_initramfs);
     let reason = match wanted {
         Some(true) => Some("REBUILD_INITRAMFS is set".to_owned()),
-        Some(false) => None,
+        Some(false) => {
+            problems.extend(lvm.rebuild.map(|why| {
+                format!("the initramfs was not made again (REBUILD_INITRAMFS is off), but {why}: make it before you reboot")
+            }));
+            None
+        }
+        None if lvm.rebuild.is_some() => lvm.rebuild,
         None => boot::initramfs_needs_rebuild(&context.sys, root, &kernels(context, root)?)?,
     };
     if let Some(reason) = reason {
@@ -88,6 +102,14 @@ pub fn boot(
     }
     stage.done(format!("{} links from firmware to init checked", chain.len()));
     Ok(())
+}
+
+/// UUIDs of the recovered physical volumes of LVM, with their present nodes.
+fn physical_volumes(opened: &Opened, nodes: &BTreeMap<NodeId, PathBuf>) -> Vec<(String, PathBuf)> {
+    let volumes = opened.layout.groups.iter().flat_map(|group| &group.physical_volumes);
+    volumes
+        .filter_map(|volume| Some((volume.uuid.clone(), nodes.get(volume.device.as_ref()?)?.clone())))
+        .collect()
 }
 
 /// Releases of the kernels that the restored system has modules for.
