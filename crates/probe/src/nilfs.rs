@@ -38,13 +38,50 @@ pub(crate) fn parse(sb: &[u8]) -> Option<Filesystem> {
 ///
 /// Only `lscp` knows them; plain checkpoints, which the cleaner removes by itself, are nobody's data.
 pub(crate) fn snapshots(sys: &dyn Sys, device: &str) -> Option<String> {
-    match sys.run(&Cmd::new("lscp").args(["-s", device])) {
-        Ok(output) => {
-            let count = output.text().lines().skip(1).filter(|line| !line.trim().is_empty()).count();
-            (count > 0).then(|| {
-                format!("it has {count} snapshot(s), which are not in a backup: make plain checkpoints of them with chcp cp")
-            })
+    let told = match sys.run(&Cmd::new("lscp").args(["-s", device])) {
+        Ok(output) => count(&output.text()),
+        Err(error) => Err(error.to_string()),
+    };
+    match told {
+        Ok(0) => None,
+        Ok(count) => Some(format!(
+            "it has {count} snapshot(s), which are not in a backup: make plain checkpoints of them with chcp cp"
+        )),
+        Err(why) => Some(format!("whether it has snapshots cannot be told: {why}")),
+    }
+}
+
+/// Lines of `lscp -s` (nilfs-utils 2.2): a head of columns, CNO the first, and a line that begins with a number for each snapshot.
+fn count(text: &str) -> Result<usize, String> {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let first = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
+    let head = lines.next().unwrap_or_default();
+    if first(head) != "CNO" {
+        return Err(format!("the output of 'lscp -s' has no column CNO in the line '{head}'"));
+    }
+    let mut count = 0;
+    for line in lines {
+        if first(line).parse::<u64>().is_err() {
+            return Err(format!("the output of 'lscp -s' has no number CNO in the line '{line}'"));
         }
-        Err(error) => Some(format!("whether it has snapshots cannot be told: {error}")),
+        count += 1;
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn snapshots_are_counted_and_an_unknown_form_is_named() {
+        // nilfs-utils 2.2.8 (Debian 11), 2.2.9 (Debian 12).
+        let head = "                 CNO        DATE     TIME  MODE  FLG      BLKCNT       ICNT\n";
+        assert_eq!(count(head), Ok(0));
+        let one = "                   3  2024-05-02 10:11:12   ss    -          27          4\n";
+        assert_eq!(count(&format!("{head}{one}{one}")), Ok(2));
+        for text in ["", one, "CNO\nrubbish\n"] {
+            assert!(count(text).unwrap_err().contains("lscp"), "{text}");
+        }
     }
 }

@@ -66,10 +66,7 @@ pub fn boot(
     };
     if let Some(reason) = reason {
         context.ui.say(format!("The initramfs is rebuilt: {reason}"));
-        let rebuilt = inside_mounts(root).map_err(|error| error.to_string()).and_then(|_mounts| {
-            boot::rebuild_initramfs(&context.sys, root).map_err(|error| error.to_string())
-        });
-        if let Err(error) = rebuilt {
+        if let Err(error) = boot::rebuild_initramfs(&context.sys, root) {
             problems
                 .push(format!("the initramfs could not be rebuilt ({error}); the restored one is in place"));
         }
@@ -84,8 +81,6 @@ pub fn boot(
     let new =
         kept.devices.into_iter().filter(|device| present.device(&device.id).is_none()).collect::<Vec<_>>();
     present.devices.extend(new);
-    let mut nodes = applied.devices.clone();
-    nodes.extend(paths);
     chain.extend(boot::check_chain_with(
         root,
         &context.sys,
