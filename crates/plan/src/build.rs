@@ -1,6 +1,6 @@
 //! From a fit to the ordered steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use layout::{Content, Device, FsKind, Kind, Layout, NodeId, Partition};
 
@@ -77,7 +77,9 @@ fn devices<'a>(saved: &'a Layout, present: &'a Layout, fit: &Fit) -> Result<Make
     if !broken.is_empty() {
         return Err(PlanError::Inconsistent(broken));
     }
-    let mut maker = Maker { saved, present, steps: Vec::new(), targets: BTreeMap::new(), groups: Vec::new() };
+    let taken = fit.disks.iter().map(|place| place.present.clone()).collect();
+    let (steps, targets, groups) = Default::default();
+    let mut maker = Maker { saved, present, taken, steps, targets, groups };
     let refused = maker.refused();
     if !refused.is_empty() {
         return Err(PlanError::Unsupported(refused));
@@ -119,6 +121,8 @@ pub fn recoverable(saved: &Layout) -> Result<Plan, PlanError> {
 struct Maker<'a> {
     saved: &'a Layout,
     present: &'a Layout,
+    /// Ids of the present disks that are written.
+    taken: BTreeSet<NodeId>,
     steps: Vec<Step>,
     targets: BTreeMap<NodeId, Target>,
     /// Names of the volume groups that are made.

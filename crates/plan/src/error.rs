@@ -60,6 +60,18 @@ pub enum FitError {
         /// All present disks.
         table: String,
     },
+    /// A disk that stays holds what the recovered machine would take for its own.
+    #[error(
+        "a disk that is not recreated holds what the recovered machine would take for its own, now or when it boots:\n{}\n\
+         Nothing was written. Take the disk out of this machine, or choose it for the recovery with --map. If what it \
+         holds may be lost for ever, it can also be removed (wipefs --all, mdadm --zero-superblock, pvremove), and \
+         another machine's volume group only needs another name (vgrename UUID NEWNAME)",
+        .clashes.iter().map(|clash| format!("  {clash}")).collect::<Vec<_>>().join("\n")
+    )]
+    Clash {
+        /// One sentence for each disk.
+        clashes: Vec<String>,
+    },
     /// A name for erasure fits more than one disk.
     #[error(
         "'{name}' is to be erased, but more than one disk has this name: {disks}. Nothing was written. Name the disk by \

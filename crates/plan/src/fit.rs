@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::describe::{disk as name, holds};
 use crate::erase::{self, may_erase};
 use crate::own::{has_own_content, is_safe, is_same};
-use crate::{FitError, blank, ext, f2fs, jfs, ntfs, table, vfat, xfs};
+use crate::{FitError, blank, clash, ext, f2fs, jfs, ntfs, table, vfat, xfs};
 
 /// What the operator decided beforehand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,7 +98,14 @@ pub fn fit(
     for (saved, present, why) in blank::place(&search.view(), &open)? {
         search.take(&saved, &present, why);
     }
-    Ok(search.finish())
+    search.finish()
+}
+
+/// What would disturb the recovered machine if it stayed beside the disks of `saved`, which are here as they were: one
+/// sentence for each disk, for whoever can still do something about it.
+pub fn disturbances(saved: &Layout, present: &Layout) -> Vec<String> {
+    let taken = saved.disks().filter(|disk| disk.content != Content::Empty).map(|disk| &disk.id).collect();
+    clash::clashes(saved, present, &taken)
 }
 
 /// Bytes that a disk must have at least to take the place of this saved disk.
@@ -285,6 +292,7 @@ impl<'a> Search<'a> {
                 .into_iter()
                 .filter(|present| is_same(self.saved, self.present, saved, present))
                 .collect();
+            let twins = self.narrowed(saved, twins);
             let usable: Vec<&&Device> = twins
                 .iter()
                 .filter(|present| unfit(self.saved, self.protected, saved, present).is_none())
@@ -299,6 +307,17 @@ impl<'a> Search<'a> {
             self.one_of(saved, &twins, format!("the same disk ({what})"), "have its identity")?;
         }
         Ok(doubtful)
+    }
+
+    /// Several disks with one identity (cheap bridges and some hypervisors repeat serial numbers): what they hold tells
+    /// them apart, where that is so for exactly one.
+    fn narrowed(&self, saved: &Device, twins: Vec<&'a Device>) -> Vec<&'a Device> {
+        let own: Vec<&Device> = twins
+            .iter()
+            .copied()
+            .filter(|present| has_own_content(self.saved, self.present, saved, present))
+            .collect();
+        if own.len() == 1 { own } else { twins }
     }
 
     /// A disk with the identity of a saved one that holds something foreign: neither is it erased unattended, nor must
@@ -379,7 +398,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn finish(self) -> Fit {
+    /// The whole answer, unless something stays that the recovered machine would take for its own.
+    fn finish(self) -> Result<Fit, FitError> {
         let view = self.view();
         let about = self.present.disks().map(|disk| (disk.id.clone(), name(disk))).collect();
         let mut fit = Fit { about, ..Fit::default() };
@@ -404,7 +424,9 @@ impl<'a> Search<'a> {
             };
             fit.untouched.push((disk.id.clone(), why));
         }
-        fit
+        let taken = fit.disks.iter().map(|place| &place.present).collect();
+        let clashes = clash::clashes(self.saved, self.present, &taken);
+        if clashes.is_empty() { Ok(fit) } else { Err(FitError::Clash { clashes }) }
     }
 }
 

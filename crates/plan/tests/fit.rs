@@ -398,3 +398,22 @@ fn the_error_is_the_whole_text_for_the_operator() {
     /dev/vda needs a disk of at least 3580204544 bytes (3.3 GiB). Add a blank disk of that size, or, if what it holds may be lost for ever, name one of these for erasure or choose it by a mapping: disk:serial:F.
     ");
 }
+
+#[test]
+fn what_disks_hold_tells_those_with_one_serial_number_apart() {
+    let twins = |guids: [u32; 2]| {
+        let mut layout = machine(&[("vda", "A", 10, guids[0]), ("vdb", "B", 10, guids[1])]);
+        for device in layout.devices.iter_mut() {
+            if let Kind::Disk(disk) = &mut device.kind {
+                disk.identity.serial = Some("0000".into());
+            }
+        }
+        layout
+    };
+    let saved = twins([1, 2]);
+    assert_eq!(places(&saved, &twins([2, 1]), &unattended()).unwrap(), ["A>B", "B>A"]);
+    // One of them was replaced by a blank one with the same number.
+    assert_eq!(places(&saved, &twins([0, 1]), &unattended()).unwrap(), ["A>B", "B>A"]);
+    let error = places(&saved, &twins([0, 0]), &unattended()).unwrap_err();
+    assert!(matches!(error, FitError::Ambiguous { .. }), "{error}");
+}

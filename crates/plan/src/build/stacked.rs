@@ -69,9 +69,14 @@ impl<'a> Maker<'a> {
 
     /// The kernel name for an array: its old one where it has a number, which nothing present has that stays.
     fn array_name(&self, device: &Device) -> String {
+        // An array on a disk that is written is stopped before; one beside it (it may carry the backup) runs on.
+        let stays = |device: &Device| {
+            !self.present.disks_below(&device.id).iter().any(|disk| self.taken.contains(&disk.id))
+        };
         let used = |name: &str| {
             let shown = format!("/dev/{name}");
             self.targets.values().any(|target| target.shown == shown)
+                || self.present.device_by_path(&shown).is_some_and(stays)
         };
         let numbered = |name: &&str| {
             name.strip_prefix("md").is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))

@@ -82,6 +82,11 @@ pub fn storage(context: &Context, machine: &Machine, refusals: &mut Refusals) ->
     for violation in super::preserve::Kept::of(machine).layout.check() {
         refusals.add(format!("what lies on the disks that stay as they are was not understood: {violation}"));
     }
+    for what in plan::disturbances(&machine.wanted, &machine.layout) {
+        context.ui.warn(format!(
+            "{what}; a recovery is refused while that disk is in the machine: clear it (wipefs) or take it out"
+        ));
+    }
     let plan = refusals.take(plan::recoverable(&machine.wanted));
     Ok(plan.map(|plan| plan.tools()).unwrap_or_default())
 }
