@@ -145,9 +145,10 @@ impl Layout {
         self.devices.iter().find(|device| device.path == path)
     }
 
-    /// The volume group of this name.
-    pub fn group(&self, name: &str) -> Option<&VolumeGroup> {
-        self.groups.iter().find(|group| group.name == name)
+    /// The volume group of a logical volume. Where a foreign group has the same name, the volume's UUID decides.
+    pub fn group_of(&self, volume: &LogicalVolume) -> Option<&VolumeGroup> {
+        let named = || self.groups.iter().filter(|group| group.name == volume.group);
+        named().find(|group| group.volume_by_uuid(&volume.uuid).is_some()).or_else(|| named().next())
     }
 
     /// All whole disks.

@@ -124,7 +124,7 @@ impl<'a> Tree<'a> {
 /// The group that a logical volume belongs to, where the layout knows it.
 pub(crate) fn group_of<'a>(layout: &'a Layout, device: &Device) -> Option<&'a VolumeGroup> {
     match &device.kind {
-        Kind::LogicalVolume(volume) => layout.group(&volume.group),
+        Kind::LogicalVolume(volume) => layout.group_of(volume),
         _ => None,
     }
 }
@@ -134,9 +134,10 @@ pub(crate) fn volumes<'a>(
     layout: &'a Layout,
     group: &'a VolumeGroup,
 ) -> impl Iterator<Item = &'a Device> + use<'a> {
-    layout.devices.iter().filter(
-        move |device| matches!(&device.kind, Kind::LogicalVolume(volume) if volume.group == group.name),
-    )
+    layout
+        .devices
+        .iter()
+        .filter(move |device| group_of(layout, device).is_some_and(|one| one.uuid == group.uuid))
 }
 
 pub(crate) fn btrfs_of(device: &Device) -> Option<&Btrfs> {

@@ -107,7 +107,7 @@ pub(crate) fn array_members(array: &MdArray) -> String {
 
 /// How a logical volume lies on its group, where it is not simply linear: "thin in pool0", "raid1", "striped".
 pub(crate) fn volume_type(layout: &Layout, volume: &LogicalVolume) -> Option<String> {
-    let group = layout.group(&volume.group)?;
+    let group = layout.group_of(volume)?;
     let (_, section) = group.volumes().find(|(name, _)| *name == volume.name)?;
     let segments = VolumeGroup::segments(section);
     let first = segments.first()?;

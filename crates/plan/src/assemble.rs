@@ -223,7 +223,7 @@ fn below<'a>(saved: &'a Layout, wanted: &'a [NodeId]) -> BTreeSet<&'a NodeId> {
         let Some(device) = saved.device(id) else { continue };
         open.extend(device.parents());
         if let Kind::LogicalVolume(volume) = &device.kind
-            && let Some(group) = saved.group(&volume.group)
+            && let Some(group) = saved.group_of(volume)
         {
             open.extend(group.physical_volumes.iter().filter_map(|volume| volume.device.as_ref()));
         }
@@ -254,7 +254,7 @@ fn missing(saved: &Layout, present: &Layout, device: &Device, found: &[Attach]) 
             Attach::Array { uuid: array.uuid.clone(), node, members, missing }
         }
         Kind::LogicalVolume(volume) => {
-            let group = saved.group(&volume.group)?;
+            let group = saved.group_of(volume)?;
             let mut members = Vec::new();
             let mut missing = 0;
             for volume in &group.physical_volumes {

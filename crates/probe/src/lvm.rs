@@ -10,7 +10,7 @@ use layout::{
 use sys::{Sys, SysExt};
 
 use crate::Result;
-use crate::block::Block;
+use crate::block::{self, Block};
 use crate::device::Dev;
 use crate::mounts::{MountEntry, device_path, path_of_number};
 
@@ -26,6 +26,8 @@ pub(crate) struct Groups {
     /// By UUID of the group, the newest.
     newest: BTreeMap<String, VolumeGroup>,
     seqno: BTreeMap<String, u64>,
+    /// The device of each physical volume, by its UUID.
+    carriers: BTreeMap<String, NodeId>,
 }
 
 /// What a block device is to LVM.
@@ -62,6 +64,14 @@ impl Groups {
                 Area::Group(text) => self.found(*text),
             }
         }
+        // Copies (a snapshot of a LUN, a second path, a cloned disk) carry the same: LVM works with the one in use.
+        if self.carriers.contains_key(&label.uuid) {
+            let name = device.path.trim_start_matches("/dev/").replace('/', "!");
+            if block::names(sys, &format!("/sys/class/block/{name}/holders"))?.is_empty() {
+                return Ok(());
+            }
+        }
+        self.carriers.insert(label.uuid.clone(), device.id.clone());
         let count = u32::try_from(label.areas.len()).unwrap_or(u32::MAX);
         let size = label.areas.first().map_or(0, |(_, size)| *size);
         self.volumes.insert(label.uuid, (count, size, ignored));
@@ -116,7 +126,7 @@ impl Groups {
         let below = known.physical_volumes_below(name);
         let physical_volumes: Vec<NodeId> = below
             .iter()
-            .filter_map(|volume| carrier(layout, &volume.uuid))
+            .filter_map(|volume| self.carrier(layout, &volume.uuid))
             .map(|device| device.id.clone())
             .collect();
         if physical_volumes.is_empty() {
@@ -133,10 +143,10 @@ impl Groups {
     }
 
     /// The groups, by name, with the devices of their physical volumes.
-    pub(crate) fn finish(self, layout: &Layout) -> Vec<VolumeGroup> {
-        let mut groups: Vec<VolumeGroup> = self.newest.into_values().collect();
+    pub(crate) fn finish(mut self, layout: &Layout) -> Vec<VolumeGroup> {
+        let mut groups: Vec<VolumeGroup> = std::mem::take(&mut self.newest).into_values().collect();
         for volume in groups.iter_mut().flat_map(|group| &mut group.physical_volumes) {
-            volume.device = carrier(layout, &volume.uuid).map(|device| device.id.clone());
+            volume.device = self.carrier(layout, &volume.uuid).map(|device| device.id.clone());
             let (count, size, ignored) = self.volumes.get(&volume.uuid).copied().unwrap_or_default();
             volume.metadata_areas = count;
             volume.metadata_size = Bytes(size);
@@ -145,13 +155,39 @@ impl Groups {
         groups.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
         groups
     }
+
+    /// The device that carries this physical volume: of several copies the one in use.
+    fn carrier<'a>(&self, layout: &'a Layout, uuid: &str) -> Option<&'a Device> {
+        let carries =
+            |device: &&Device| matches!(&device.content, Content::LvmMember { uuid: one } if one == uuid);
+        let used = self.carriers.get(uuid).and_then(|id| layout.device(id)).filter(carries);
+        // The content of a device is corrected where an array turns out to be made of it.
+        used.or_else(|| layout.devices.iter().find(carries))
+    }
 }
 
-/// The device that carries this physical volume.
-fn carrier<'a>(layout: &'a Layout, uuid: &str) -> Option<&'a Device> {
-    let carries =
-        |device: &&Device| matches!(&device.content, Content::LvmMember { uuid: one } if one == uuid);
-    layout.devices.iter().find(carries)
+/// Forgets the groups that contradict themselves and of which no volume is active: a copy of a disk on a smaller one, half
+/// of a foreign group. They are nobody's here, and no reason not to look at all the rest.
+pub(crate) fn forget_broken(layout: &mut Layout) {
+    let mut broken = layout.check().len();
+    let mut index = 0;
+    while broken > 0 && index < layout.groups.len() {
+        let group = layout.groups.remove(index);
+        let id = format!("lv:{}/", group.uuid.replace('-', ""));
+        let active = layout.devices.iter().any(|device| device.id.0.starts_with(&id));
+        let left = layout.check();
+        if active || left.len() >= broken {
+            layout.groups.insert(index, group);
+            index += 1;
+        } else {
+            tracing::warn!(
+                "the volume group {} ({}) contradicts itself, and is left alone",
+                group.name,
+                group.uuid
+            );
+            broken = left.len();
+        }
+    }
 }
 
 /// Ids of group and volume of a device that LVM made, and whether it is a layer below the volume.
@@ -189,7 +225,7 @@ pub(crate) fn companions<'a>(layout: &'a Layout, device: &Device) -> Vec<&'a Nod
 
 /// Why a logical volume cannot be made again with its content; `None` when it can.
 pub(crate) fn problem(layout: &Layout, volume: &LogicalVolume) -> Option<&'static str> {
-    let Some(group) = layout.group(&volume.group) else {
+    let Some(group) = layout.group_of(volume) else {
         return Some("a logical volume whose group's metadata was not found");
     };
     let (_, section) = group.volume_by_uuid(&volume.uuid)?;
@@ -232,7 +268,8 @@ pub(crate) fn unseen(layout: &Layout, device: &Device) -> Vec<Unseen> {
     let Some(group) = group_of(layout, device) else { return Vec::new() };
     let shown = |name: &str| {
         layout.devices.iter().any(|device| {
-            matches!(&device.kind, Kind::LogicalVolume(one) if one.group == group.name && one.name == name)
+            matches!(&device.kind, Kind::LogicalVolume(one) if one.name == name
+                && layout.group_of(one).is_some_and(|known| known.uuid == group.uuid))
         })
     };
     let names = group.volumes().map(|(name, _)| name);

@@ -40,6 +40,7 @@ pub fn machine(sys: &dyn Sys) -> Result<Layout> {
     add_mounts(sys, &mut layout, &mounted)?;
     mark_swaps(sys, &mut layout, &swaps)?;
     layout.swap_files = swap::files(sys, &layout, &mounted, &swaps)?;
+    lvm::forget_broken(&mut layout);
     match layout.check().first() {
         None => Ok(layout),
         Some(violation) => Err(Error::Inconsistent(violation.to_string())),

@@ -8,18 +8,14 @@ use crate::{Content, Kind, Layout};
 impl Layout {
     /// Broken rules of the volume groups.
     pub(crate) fn check_groups(&self, say: &mut impl FnMut(String)) {
-        let mut names = BTreeSet::new();
         for group in &self.groups {
-            if !names.insert(&group.name) {
-                say(format!("two volume groups are called {}", group.name));
-            }
             self.check_members(group, say);
             check_volumes(group, say);
             check_areas(group, say);
         }
         for device in &self.devices {
             if let Kind::LogicalVolume(volume) = &device.kind
-                && let Some(group) = self.group(&volume.group)
+                && let Some(group) = self.group_of(volume)
                 && group.volume_by_uuid(&volume.uuid).is_none()
             {
                 say(format!(

@@ -77,7 +77,7 @@ pub(super) fn boxes(layout: &Layout) -> Vec<Frame> {
     for device in &layout.devices {
         match &device.kind {
             Kind::Partition(_) => {}
-            Kind::LogicalVolume(volume) if layout.group(&volume.group).is_some() => {}
+            Kind::LogicalVolume(volume) if layout.group_of(volume).is_some() => {}
             _ => frames.push(frame(layout, device)),
         }
         // The filesystem that spans several devices, or that has subvolumes, is a box of its own.

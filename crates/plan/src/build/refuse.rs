@@ -15,7 +15,7 @@ impl Maker<'_> {
                 Kind::Disk(_) | Kind::Partition(_) => None,
                 Kind::LuksMapping(mapping) => luks::refuse_mapping(self.saved, device, mapping),
                 Kind::MdArray(array) => md::refuse(self.saved, array),
-                Kind::LogicalVolume(volume) => match self.saved.group(&volume.group) {
+                Kind::LogicalVolume(volume) => match self.saved.group_of(volume) {
                     Some(group) => lvm::refuse(self.saved, group),
                     None => Some("it is a device-mapper volume that no known tool makes".into()),
                 },

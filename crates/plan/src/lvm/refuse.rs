@@ -23,6 +23,11 @@ const KNOWN: [&str; 11] = [
 /// What keeps this group from being made again; `None` when nothing does.
 pub(crate) fn refuse(layout: &Layout, group: &VolumeGroup) -> Option<String> {
     let name = &group.name;
+    if layout.groups.iter().filter(|other| other.name == *name).count() > 1 {
+        return Some(format!(
+            "two volume groups are called {name}; give one of them another name (vgrename)"
+        ));
+    }
     for volume in &group.physical_volumes {
         let flagged =
             group.physical_volume(&volume.key).is_some_and(|pv| VolumeGroup::has(pv, "flags", "MISSING"));

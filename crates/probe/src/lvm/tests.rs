@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use layout::{VolumeGroup, write_lvm_text};
+use layout::{Bytes, Content, Device, Kind, Layout, NodeId, VolumeGroup, write_lvm_text};
 use sys::{Cmd, FileFacts, FsUsage, Output, Sys};
 
 use super::label::{Area, area, crc, parse};
+use super::{Groups, forget_broken};
 use crate::device::Dev;
 
 const LABEL: &[u8] = include_bytes!("fixtures/label.bin");
@@ -120,4 +121,99 @@ fn damage_is_seen() {
     assert_eq!(parse(&broken.0[..4096]), None);
     assert_eq!(parse(&broken.0[..600]), None);
     assert_eq!(read(&disk(0)), Area::Empty);
+}
+
+/// Disks that all hold the same, of which LVM uses the one with this name.
+struct Copies(Disk, &'static str);
+
+impl Sys for Copies {
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> sys::Result<Vec<u8>> {
+        self.0.read_at(path, offset, len)
+    }
+    fn list(&self, path: &Path) -> sys::Result<Vec<String>> {
+        let used = path == Path::new("/sys/class/block").join(self.1).join("holders");
+        Ok(used.then(|| "dm-0".to_owned()).into_iter().collect())
+    }
+    fn run(&self, _: &Cmd) -> sys::Result<Output> {
+        closed()
+    }
+    fn read(&self, _: &Path) -> sys::Result<Vec<u8>> {
+        closed()
+    }
+    fn read_link(&self, _: &Path) -> sys::Result<PathBuf> {
+        closed()
+    }
+    fn canonicalize(&self, _: &Path) -> sys::Result<PathBuf> {
+        closed()
+    }
+    fn exists(&self, _: &Path) -> bool {
+        false
+    }
+    fn which(&self, _: &str) -> Option<PathBuf> {
+        None
+    }
+    fn usage(&self, _: &Path) -> sys::Result<FsUsage> {
+        closed()
+    }
+}
+
+/// A machine with these copies, each of this many bytes.
+fn copies(names: &[&str], used: &'static str, size: u64) -> Layout {
+    let start = number(HEADER, 40);
+    let sys = Copies(disk(start), used);
+    let uuid = parse(&sys.0.0[..4096]).unwrap().uuid;
+    let machine = layout::Machine {
+        hostname: String::new(),
+        firmware: layout::Firmware::Bios,
+        architecture: String::new(),
+        system: String::new(),
+    };
+    let mut layout = Layout::new(machine);
+    let mut groups = Groups::default();
+    for name in names {
+        let kind = layout::Disk {
+            identity: layout::DiskIdentity::default(),
+            transport: String::new(),
+            removable: false,
+            read_only: false,
+            multipath: None,
+        };
+        let device = Device {
+            id: NodeId((*name).to_owned()),
+            path: format!("/dev/{name}"),
+            size: Bytes(size),
+            sector: layout::SectorSize::B512,
+            kind: Kind::Disk(kind),
+            content: Content::LvmMember { uuid: uuid.clone() },
+        };
+        groups.add(&sys, &device).unwrap();
+        layout.devices.push(device);
+    }
+    layout.groups = groups.finish(&layout);
+    layout
+}
+
+#[test]
+fn of_copies_the_one_in_use_carries_the_volume() {
+    for (names, used) in [(["sda", "sdb"], "sdb"), (["sdb", "sda"], "sdb"), (["sda", "sdb"], "sda")] {
+        let layout = copies(&names, used, 1 << 40);
+        let carriers: Vec<&str> = layout.groups[0]
+            .physical_volumes
+            .iter()
+            .filter_map(|volume| volume.device.as_ref().map(|id| id.0.as_str()))
+            .collect();
+        assert_eq!(carriers, [used], "{names:?}");
+    }
+}
+
+#[test]
+fn a_foreign_group_that_contradicts_itself_is_left_alone() {
+    // A disk was copied onto a smaller one.
+    let mut layout = copies(&["sda"], "", 4 << 20);
+    assert!(layout.check()[0].to_string().contains("behind the end"), "{:?}", layout.check());
+    forget_broken(&mut layout);
+    assert_eq!((layout.check().len(), layout.groups.len()), (0, 0));
+    let mut whole = copies(&["sda"], "", 1 << 40);
+    forget_broken(&mut whole);
+    assert_eq!(whole.groups.len(), 1);
 }
