@@ -206,8 +206,10 @@ impl Runner<'_> {
                     return Ok(false);
                 }
             }
-            // What the kernel has assembled is gone after it was stopped by hand.
-            let assembled = matches!(step.action, Action::MakeArray { .. } | Action::OpenLuks { .. });
+            // What the kernel has assembled is gone after it was stopped by hand. Volumes that were only laid open to be
+            // prepared are hidden again, and are called after their group.
+            let volume = matches!(target.place, plan::Place::Mapped(_)) && !target.saved.0.starts_with("vg:");
+            let assembled = volume || matches!(step.action, Action::MakeArray { .. });
             if assembled && self.find(&target.place)?.is_none() {
                 return Ok(false);
             }

@@ -61,7 +61,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     }
     let shown = fit(context, &opened, options)?;
     open::tools(context, &shown.plan)?;
-    open::drivers(context, &opened.layout)?;
+    open::drivers(context, &shown.plan)?;
     let keys = luks::unlock(context, &opened)?;
     context
         .ui

@@ -44,10 +44,15 @@ pub fn unmount_leftovers(context: &Context, options: &Recover) -> Result<()> {
     Ok(())
 }
 
-/// Every filesystem of the plan must be known to this kernel before the first step.
-pub fn drivers(context: &Context, layout: &Layout) -> Result<()> {
+/// Every filesystem of the plan must be known to this kernel before the first step: by the type that the plan mounts,
+/// which is not always the one that the machine mounted (ntfs-3g).
+pub fn drivers(context: &Context, plan: &Plan) -> Result<()> {
     let mut missing = Vec::new();
-    for fs_type in layout.mounts.iter().map(|mount| mount.fs_type.as_str()).collect::<BTreeSet<_>>() {
+    let types = plan.steps.iter().filter_map(|step| match &step.action {
+        plan::Action::Mount { fs_type, .. } => Some(fs_type.as_str()),
+        _ => None,
+    });
+    for fs_type in types.collect::<BTreeSet<_>>() {
         // Built in, loaded already, or loadable; what counts is the kernel's own list afterwards.
         let load = context.sys.run(&Cmd::new("modprobe").args(["-b", fs_type]));
         let known = context.sys.read_text("/proc/filesystems")?;
