@@ -16,9 +16,11 @@ use super::recover::Opened;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::point::Seal;
+use openers::Openers;
 use seal::{Lock, Opener};
 
 mod crypttab;
+mod openers;
 mod seal;
 
 /// How often a passphrase may be wrong.
@@ -289,124 +291,6 @@ fn ask(context: &Context, id: &str, question: &str) -> Result<Secret> {
              holds the answer"
         ))
     })
-}
-
-/// What the operator gave to open seals, asked for once.
-#[derive(Default)]
-struct Openers {
-    passphrase: Option<Opener>,
-    identity: Option<Opener>,
-}
-
-impl Openers {
-    /// A sealed part of a container; `None` where the recovery point has none.
-    fn open(
-        &mut self,
-        context: &Context,
-        source: Source<'_>,
-        uuid: &str,
-        name: fn(&str, &str) -> String,
-    ) -> Result<Option<Vec<u8>>> {
-        let has = |end: &str| {
-            let name = name(uuid, end);
-            source.seal.parts.iter().any(|part| part.name == name).then_some(name)
-        };
-        let (by_passphrase, by_key) = (has(PASSPHRASE), has(RECIPIENTS));
-        if let Some(part) = &by_passphrase {
-            let sealed = source.seal.read_part(source.dir, part)?;
-            // Where a private key opens it as well, nobody needs to know the passphrase.
-            if let Some(bytes) = self.with_passphrase(context, &sealed, by_key.is_some())? {
-                return Ok(Some(bytes));
-            }
-        }
-        let Some(part) = &by_key else { return Ok(None) };
-        let sealed = source.seal.read_part(source.dir, part)?;
-        self.with_identity(context, &sealed).map(Some)
-    }
-
-    fn with_passphrase(
-        &mut self,
-        context: &Context,
-        sealed: &[u8],
-        optional: bool,
-    ) -> Result<Option<Vec<u8>>> {
-        const ID: &str = "LUKS_HEADER_PASSPHRASE";
-        if let Some(opener) = &self.passphrase {
-            return seal::open(opener, sealed);
-        }
-        if optional && self.identity.is_some() {
-            return Ok(None);
-        }
-        let refused = || {
-            Failure::refused("the passphrase does not open the saved LUKS headers")
-                .hint("no disk was written to; it is the LUKS_HEADER_PASSPHRASE of the time of the backup")
-        };
-        let given = in_advance(context, ID)?;
-        let tries = if given.is_some() { 1 } else { TRIES };
-        for _ in 0..tries {
-            let passphrase = match &given {
-                Some(passphrase) => passphrase.clone(),
-                None if optional && !context.ui.is_interactive() => return Ok(None),
-                None => {
-                    let or = if optional { " (empty: use a private key)" } else { "" };
-                    ask(context, ID, &format!("Passphrase of the saved LUKS headers{or}:"))?
-                }
-            };
-            if passphrase.is_empty() && optional {
-                return Ok(None);
-            }
-            let opener = Opener::Passphrase(passphrase);
-            if let Some(bytes) = seal::open(&opener, sealed)? {
-                self.passphrase = Some(opener);
-                return Ok(Some(bytes));
-            }
-            context.ui.say("This passphrase does not open the saved headers.");
-        }
-        Err(refused())
-    }
-
-    fn with_identity(&mut self, context: &Context, sealed: &[u8]) -> Result<Vec<u8>> {
-        const ID: &str = "LUKS_HEADER_IDENTITY";
-        let refused = || {
-            Failure::refused("the private key does not open the saved LUKS headers")
-                .hint("no disk was written to; it must belong to one of the LUKS_HEADER_RECIPIENTS")
-        };
-        if let Some(opener) = &self.identity {
-            return seal::open(opener, sealed)?.ok_or_else(refused);
-        }
-        let question = "Private key of the saved LUKS headers (path of an age identity or ssh key, or AGE-SECRET-KEY-1…):";
-        let given = in_advance(context, ID)?;
-        let tries = if given.is_some() { 1 } else { TRIES };
-        for _ in 0..tries {
-            let answer = match &given {
-                Some(content) => content.clone(),
-                None => ask(context, ID, question)?,
-            };
-            let is_path = answer.expose().starts_with('/');
-            let content = match is_path {
-                true => context.sys.read_text(answer.expose()).map(Secret::new).map_err(Failure::from),
-                false => Ok(answer),
-            };
-            let mut passphrase = || {
-                let id = "LUKS_HEADER_IDENTITY_PASSPHRASE";
-                in_advance(context, id)?.map_or_else(|| ask(context, id, "Passphrase of this ssh key:"), Ok)
-            };
-            let opener = content.and_then(|content| seal::identities(content.expose(), &mut passphrase));
-            let result = opener.map(Opener::Identities).and_then(|opener| {
-                let bytes = seal::open(&opener, sealed)?.ok_or_else(refused)?;
-                Ok((opener, bytes))
-            });
-            match result {
-                Ok((opener, bytes)) => {
-                    self.identity = Some(opener);
-                    return Ok(bytes);
-                }
-                Err(failure) if given.is_some() || context.cancel.is_raised() => return Err(failure),
-                Err(failure) => context.ui.say(failure.message),
-            }
-        }
-        Err(refused())
-    }
 }
 
 /// For the comparison after a recovery: a container with a new passphrase has other key slots and no tokens. They are
