@@ -282,7 +282,7 @@ const BREAKS: &[Break] = &[
     |layout, _| {
         let twice = layout.groups[0].clone();
         layout.groups.push(twice);
-        &["two volume groups are called vg"]
+        &["two volume groups have the UUID "]
     },
     |layout, n| {
         find(layout, "/dev/sda2").size = Bytes(n % (100 * MIB));

@@ -8,7 +8,12 @@ use crate::{Content, Kind, Layout};
 impl Layout {
     /// Broken rules of the volume groups.
     pub(crate) fn check_groups(&self, say: &mut impl FnMut(String)) {
+        // Not of their names: a disk of another machine may bring a second group of the same name.
+        let mut uuids = BTreeSet::new();
         for group in &self.groups {
+            if !uuids.insert(&group.uuid) {
+                say(format!("two volume groups have the UUID {}", group.uuid));
+            }
             self.check_members(group, say);
             check_volumes(group, say);
             check_areas(group, say);

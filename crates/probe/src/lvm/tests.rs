@@ -15,8 +15,8 @@ const TEXT: &[u8] = include_bytes!("fixtures/text.vg");
 /// Where the metadata area lies, and its size.
 const AREA: (u64, u64) = (4096, 1_044_480);
 
-/// A machine whose only file is one disk.
-struct Disk(Vec<u8>);
+/// A machine whose only file is one disk; LVM uses the disk of this kernel name.
+struct Disk(Vec<u8>, &'static str);
 
 fn closed<T>() -> sys::Result<T> {
     Err(sys::Error::NotRecorded("nothing but the disk is read".into()))
@@ -33,8 +33,9 @@ impl Sys for Disk {
     fn read(&self, _: &Path) -> sys::Result<Vec<u8>> {
         closed()
     }
-    fn list(&self, _: &Path) -> sys::Result<Vec<String>> {
-        closed()
+    fn list(&self, path: &Path) -> sys::Result<Vec<String>> {
+        let used = path == Path::new("/sys/class/block").join(self.1).join("holders");
+        Ok(used.then(|| "dm-0".to_owned()).into_iter().collect())
     }
     fn read_link(&self, _: &Path) -> sys::Result<PathBuf> {
         closed()
@@ -76,7 +77,7 @@ fn disk(start: u64) -> Disk {
         bytes[AREA.0 as usize + at] = *byte;
     }
     bytes[4096..4608].copy_from_slice(&header);
-    Disk(bytes)
+    Disk(bytes, "")
 }
 
 fn read(disk: &Disk) -> Area {
@@ -123,45 +124,11 @@ fn damage_is_seen() {
     assert_eq!(read(&disk(0)), Area::Empty);
 }
 
-/// Disks that all hold the same, of which LVM uses the one with this name.
-struct Copies(Disk, &'static str);
-
-impl Sys for Copies {
-    fn read_at(&self, path: &Path, offset: u64, len: usize) -> sys::Result<Vec<u8>> {
-        self.0.read_at(path, offset, len)
-    }
-    fn list(&self, path: &Path) -> sys::Result<Vec<String>> {
-        let used = path == Path::new("/sys/class/block").join(self.1).join("holders");
-        Ok(used.then(|| "dm-0".to_owned()).into_iter().collect())
-    }
-    fn run(&self, _: &Cmd) -> sys::Result<Output> {
-        closed()
-    }
-    fn read(&self, _: &Path) -> sys::Result<Vec<u8>> {
-        closed()
-    }
-    fn read_link(&self, _: &Path) -> sys::Result<PathBuf> {
-        closed()
-    }
-    fn canonicalize(&self, _: &Path) -> sys::Result<PathBuf> {
-        closed()
-    }
-    fn exists(&self, _: &Path) -> bool {
-        false
-    }
-    fn which(&self, _: &str) -> Option<PathBuf> {
-        None
-    }
-    fn usage(&self, _: &Path) -> sys::Result<FsUsage> {
-        closed()
-    }
-}
-
 /// A machine with these copies, each of this many bytes.
 fn copies(names: &[&str], used: &'static str, size: u64) -> Layout {
     let start = number(HEADER, 40);
-    let sys = Copies(disk(start), used);
-    let uuid = parse(&sys.0.0[..4096]).unwrap().uuid;
+    let sys = Disk(disk(start).0, used);
+    let uuid = parse(&sys.0[..4096]).unwrap().uuid;
     let machine = layout::Machine {
         hostname: String::new(),
         firmware: layout::Firmware::Bios,
