@@ -1,5 +1,5 @@
 # Installs the base tree onto the scenario's layout. The generated half (layout.sh) defines `name_disks`, `partition`,
-# `build`, `format`, `attach`, `fstab`, `boot_loader` from the scenario. Where things lie on each other (STACKED), the
+# `build`, `format`, `attach`, `fstab`, `swap_file`, `boot_loader` from the scenario. Where things lie on each other (STACKED), the
 # functions of storage-lib.sh are there for `build`.
 set -eu
 . ./lib.sh
@@ -34,6 +34,7 @@ umount $base
 rmdir $target/lost+found 2>/dev/null || true
 
 fstab > $target/etc/fstab
+swap_file $target
 echo "$HOST" > $target/etc/hostname
 printf '127.0.0.1\tlocalhost\n127.0.1.1\t%s\n' "$HOST" > $target/etc/hosts
 dd if=/dev/urandom bs=16 count=1 2>/dev/null | od -An -tx1 | tr -d ' \n' > $target/etc/machine-id

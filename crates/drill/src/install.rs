@@ -6,7 +6,7 @@ use crate::helper::quote;
 use crate::scenario::{Firmware, Place, Spec};
 
 /// The half of a guest's script that a scenario decides: `name_disks` first of all, which finds the disks of `$side`;
-/// `partition`, `build`, `format`, `attach`, `fstab`, `boot_loader` for the installation, `disks` and `pairs` for the
+/// `partition`, `build`, `format`, `attach`, `fstab`, `swap_file`, `boot_loader` for the installation, `disks` and `pairs` for the
 /// comparison.
 pub(crate) fn layout(spec: &Spec) -> String {
     let mut text = String::new();
@@ -44,7 +44,15 @@ pub(crate) fn layout(spec: &Spec) -> String {
             format!("mkdir -p -m 0711 \"$1\"{at}; mount -t {kind} {which}\"{device}\" \"$1\"{at}")
         }),
     );
-    function(&mut text, "fstab", spec.places().map(|place| fstab(&place)));
+    let swap_file = spec.swap_file.map(|_| "echo '/swapfile none swap sw 0 0'".to_owned());
+    function(&mut text, "fstab", spec.places().map(|place| fstab(&place)).chain(swap_file));
+    let make = spec.swap_file.map(|size| {
+        format!(
+            "dd if=/dev/zero of=\"$1/swapfile\" bs=1M count={size} 2>/dev/null; chmod 600 \"$1/swapfile\"; \
+             mkswap -q -L 'swap file' \"$1/swapfile\""
+        )
+    });
+    function(&mut text, "swap_file", make.into_iter());
     // update-grub only trusts an identifier whose link is there; not every helper machine runs udev.
     let links = spec.places().map(|Place { device, .. }| {
         format!("ln -sf \"{device}\" \"/dev/disk/by-uuid/$(blkid -p -s UUID -o value \"{device}\")\"")

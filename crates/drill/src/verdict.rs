@@ -31,7 +31,7 @@ pub(crate) fn judge(out: &Path, spec: &Spec, keep_nvram: bool) -> Result<()> {
             findings.push(format!("{mount} ({}) is not mounted", place.fstype));
         }
     }
-    let wanted = spec.places().filter(|place| place.swap).count();
+    let wanted = spec.places().filter(|place| place.swap).count() + usize::from(spec.swap_file.is_some());
     let active = text("swaps")?.lines().filter(|line| !line.trim().is_empty()).count();
     if active != wanted {
         findings.push(format!("{active} swap spaces are active and should be {wanted}"));

@@ -126,6 +126,9 @@ pub struct Spec {
     /// Sizes in MiB of files of noise below `/srv`, which no compression makes smaller.
     #[serde(default)]
     pub noise: Vec<u64>,
+    /// Size in MiB of its swap file, `/swapfile`.
+    #[serde(default)]
+    pub swap_file: Option<u32>,
     /// Its disks.
     pub disk: Vec<Disk>,
     /// Shell lines that make what lies on the partitions (arrays, groups, containers, subvolumes) when it is installed.
