@@ -4,7 +4,7 @@
 //! the owner of the file asks for it, in an empty environment, without start-up files, without input and with a
 //! time limit, and the result is for a person to review. Nothing is written here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -106,12 +106,15 @@ fn printed_text(text: &str) -> String {
 pub fn convert(sys: &dyn Sys, file: &Path) -> Result<Converted, Error> {
     // Absolute: `source` would look for a bare name in PATH.
     let path = sys.canonicalize(file).map_err(Error::File)?;
+    let own_text = sys.read(&path).map_err(Error::File)?;
+    let earlier: Vec<PathBuf> = earlier(&path).into_iter().filter(|path| sys.exists(path)).collect();
     let every_code: Vec<i32> = (1..256).collect();
     let cmd = Cmd::new("bash")
         .args(["--norc", "--noprofile", "-c"])
         .arg(SCRIPT.replace("@PRESETS@", &presets()))
         .arg("rear")
         .arg(path.display().to_string())
+        .args(earlier.iter().map(|path| path.display().to_string()))
         // Any code: an error of `run` would show the end of the output, which may hold a password.
         .accept(&every_code)
         .timeout(LIMIT);
@@ -124,8 +127,37 @@ pub fn convert(sys: &dyn Sys, file: &Path) -> Result<Converted, Error> {
         }
         other => Error::Bash { path: path.clone(), why: other.to_string() },
     })?;
-    let answer = Answer::parse(&output.stdout, &path)?;
-    Ok(answer.render(&path))
+    let answer = Answer::parse(&output.stdout, &path, &earlier)?;
+    Ok(answer.render(&path, &earlier, &assigned(&text(&own_text).0)))
+}
+
+/// The files that `rear` reads before this one, by their names: bash evaluates them first, so that this file can use
+/// and extend what they set, and so that what it sets back to a default is seen as a change.
+fn earlier(path: &Path) -> Vec<PathBuf> {
+    let beside = |name: &str| path.with_file_name(name);
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some("site.conf") | None => Vec::new(),
+        Some(name) if name.ends_with(".conf") && name != "local.conf" => {
+            vec![beside("site.conf"), beside("local.conf")]
+        }
+        Some(_) => vec![beside("site.conf")],
+    }
+}
+
+/// The settings that stand before a `=` or `+=` in the text. What is assigned is kept even where its value is the
+/// default: the owner wrote it on purpose, and defaults change.
+fn assigned(text: &str) -> BTreeSet<&'static str> {
+    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_$-{".contains(c);
+    let is_assigned = |name: &str| {
+        code.iter().any(|line| {
+            line.match_indices(name).any(|(at, _)| {
+                let (before, after) = (&line[..at], &line[at + name.len()..]);
+                !before.ends_with(is_word) && (after.starts_with('=') || after.starts_with("+="))
+            })
+        })
+    };
+    table::all().map(|setting| setting.name).filter(|name| is_assigned(name)).collect()
 }
 
 /// The defaults as bash assignments, so that `KERNEL_CMDLINE="$KERNEL_CMDLINE x"` and `+=` work.
@@ -182,12 +214,23 @@ struct Answer {
 }
 
 impl Answer {
-    fn parse(bytes: &[u8], path: &Path) -> Result<Self, Error> {
+    fn parse(bytes: &[u8], path: &Path, earlier: &[PathBuf]) -> Result<Self, Error> {
         let broken = |why: &str| Error::Bash { path: path.to_owned(), why: why.to_owned() };
         if let Some((said, _)) = split(bytes, b"\0@REAR:SYNTAX@\0") {
             return Err(Error::Syntax { path: path.to_owned(), said: mask_lines(&text(said).0) });
         }
-        let (_, rest) = split(bytes, b"\0@REAR:BEFORE@\0").ok_or_else(|| broken("it gave no answer"))?;
+        let earlier_marker = b"\0@REAR:EARLIER@\0";
+        let Some((printed_before, rest)) = split(bytes, b"\0@REAR:BEFORE@\0") else {
+            // The last of the earlier files that was begun ended the shell.
+            let begun = pieces(bytes, earlier_marker);
+            return Err(match begun.len().checked_sub(2).and_then(|index| earlier.get(index)) {
+                Some(path) => Error::Ended {
+                    path: path.clone(),
+                    printed: mask_lines(&text(begun.last().copied().unwrap_or_default()).0),
+                },
+                None => broken("it gave no answer"),
+            });
+        };
         let (before, rest) =
             split(rest, b"\0@REAR:FILE@\0").ok_or_else(|| broken("its answer is cut off"))?;
         let Some((printed, after)) = split(rest, b"\0@REAR:AFTER@\0") else {
@@ -197,14 +240,23 @@ impl Answer {
             return Err(broken("its answer is cut off"));
         };
         let variables = |bytes| variables(bytes).ok_or_else(|| broken("its answer cannot be understood"));
-        Ok(Self { before: variables(before)?, after: variables(after)?, printed: text(printed).0 })
+        let printed = pieces(printed_before, earlier_marker)
+            .into_iter()
+            .skip(1)
+            .chain([printed])
+            .map(|bytes| text(bytes).0)
+            .collect();
+        Ok(Self { before: variables(before)?, after: variables(after)?, printed })
     }
 
-    fn render(&self, path: &Path) -> Converted {
+    fn render(&self, path: &Path, earlier: &[PathBuf], assigned: &BTreeSet<&str>) -> Converted {
+        let is_wanted = |name: &str, variable: &Variable| {
+            !is_shells_own(name) && (self.before.get(name) != Some(variable) || assigned.contains(name))
+        };
         let changed: BTreeMap<&str, &Variable> = self
             .after
             .iter()
-            .filter(|(name, variable)| !is_shells_own(name) && self.before.get(*name) != Some(variable))
+            .filter(|(name, variable)| is_wanted(name, variable))
             .map(|(name, variable)| (name.as_str(), variable))
             .collect();
         let mut warnings = Vec::new();
@@ -212,8 +264,12 @@ impl Answer {
             format!("# Made by `rear config convert {}`.", quote(&path.display().to_string())),
             "# Review it before you use it. It can hold passwords: only root may read it (mode 0600)."
                 .to_owned(),
-            String::new(),
         ];
+        if !earlier.is_empty() {
+            let names: Vec<String> = earlier.iter().map(|path| path.display().to_string()).collect();
+            lines.push(format!("# Evaluated after {}, as rear reads them.", names.join(" and ")));
+        }
+        lines.push(String::new());
         let declared = table::all().map(|setting| setting.name).filter(|name| changed.contains_key(name));
         let legacy =
             changed.keys().copied().filter(|n| table::find(n).is_none() && table::legacy(n).is_some());
@@ -233,7 +289,7 @@ impl Answer {
                     "{name} holds a carriage return: the file has line ends of Windows; remove them and convert again."
                 ));
             }
-            lines.push(assignment(name, variable));
+            lines.push(assignment(name, self.before.get(name), variable));
         }
         let unknown: Vec<_> = changed
             .iter()
@@ -263,7 +319,11 @@ impl Answer {
     /// The first lines of what the file printed, secrets replaced.
     fn shown_output(&self) -> Option<String> {
         let mut printed = mask_lines(self.printed.trim());
-        let secrets = self.after.iter().filter(|(name, _)| may_be_secret(name)).flat_map(|(_, v)| &v.values);
+        let secrets = self
+            .after
+            .iter()
+            .filter(|(name, _)| may_be_secret(name) && !is_shells_own(name))
+            .flat_map(|(_, v)| &v.values);
         for secret in secrets {
             // A password of several words may be printed as its words ("command not found").
             for part in std::iter::once(secret.as_str()).chain(secret.split_whitespace()) {
@@ -282,8 +342,17 @@ fn mask_lines(text: &str) -> String {
     text.trim().lines().take(20).map(crate::diagnostic::mask).collect::<Vec<_>>().join("\n")
 }
 
-fn assignment(name: &str, variable: &Variable) -> String {
+/// `before` is what the variable was when the file began: a list that only grew is appended to.
+fn assignment(name: &str, before: Option<&Variable>, variable: &Variable) -> String {
     if variable.is_list() {
+        let appended = before
+            .filter(|before| before.is_list() && !before.values.is_empty())
+            .and_then(|before| variable.values.strip_prefix(before.values.as_slice()))
+            .filter(|rest| !rest.is_empty());
+        if let Some(rest) = appended {
+            let items: Vec<String> = rest.iter().map(|value| quote(value)).collect();
+            return format!("{name}+=( {} )", items.join(" "));
+        }
         let items: Vec<String> = variable.values.iter().map(|value| quote(value)).collect();
         match items.as_slice() {
             [] => format!("{name}=()"),
@@ -314,6 +383,8 @@ fn is_shells_own(name: &str) -> bool {
         "CONFIG_DIR",
         "VAR_DIR",
         "LOG_DIR",
+        "SHARE_DIR",
+        "SECRET_OUTPUT_DEV",
         "COLUMNS",
         "COMP_WORDBREAKS",
         "DIRSTACK",
@@ -358,6 +429,17 @@ fn is_shells_own(name: &str) -> bool {
 fn split<'a>(bytes: &'a [u8], marker: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let at = bytes.windows(marker.len()).position(|window| window == marker)?;
     Some((&bytes[..at], &bytes[at + marker.len()..]))
+}
+
+/// What lies between the markers.
+fn pieces<'a>(mut bytes: &'a [u8], marker: &[u8]) -> Vec<&'a [u8]> {
+    let mut found = Vec::new();
+    while let Some((head, tail)) = split(bytes, marker) {
+        found.push(head);
+        bytes = tail;
+    }
+    found.push(bytes);
+    found
 }
 
 fn text(bytes: &[u8]) -> (String, bool) {

@@ -101,7 +101,10 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Errors> {
     let mut values = Values::new(sources.hostname, &sources.dir.display().to_string());
     let mut files = Vec::new();
     if sources.dir != Path::new("/etc/rear") && !sources.dir.is_dir() {
-        let message = "The configuration directory does not exist.".to_owned();
+        let message = match sources.dir.exists() {
+            true => "The configuration directory is no directory.".to_owned(),
+            false => "The configuration directory does not exist.".to_owned(),
+        };
         let hint = "Give an existing directory with -c.".to_owned();
         whole_file(&mut values, sources.dir, message, hint);
     } else {
@@ -206,10 +209,18 @@ pub(crate) fn check(text: &str, path: &Path, hostname: &str) -> Vec<Diagnostic> 
 fn read(values: &mut Values, path: &Path, may_miss: bool) -> bool {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if may_miss && error.kind() == ErrorKind::NotFound => return false,
+        // A link that leads nowhere is not a missing file: somebody's settings are meant to be here.
+        Err(error) if may_miss && error.kind() == ErrorKind::NotFound && !path.is_symlink() => return false,
         Err(error) => {
             let message = format!("The configuration file cannot be read: {error}.");
-            let hint = "Run rear as root, or correct the file's permissions.".to_owned();
+            let hint = match error.kind() {
+                ErrorKind::NotFound => {
+                    "It is a symbolic link to a file that is not there: restore that file, or remove the link."
+                }
+                ErrorKind::IsADirectory => "Remove or rename the directory; the settings belong into a file.",
+                _ => "Run rear as root, or correct the file's permissions.",
+            }
+            .to_owned();
             whole_file(values, path, message, hint);
             return false;
         }

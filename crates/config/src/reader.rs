@@ -10,7 +10,7 @@ use crate::location::Refused;
 use crate::quote;
 use crate::settings::Tristate;
 use crate::syntax;
-use crate::table::{self, NO, Status, YES};
+use crate::table::{self, NO, Setting, Status, YES};
 use crate::values::{Value, Values};
 use crate::word::Piece;
 
@@ -91,10 +91,7 @@ impl Reader<'_> {
             return Some(text);
         }
         let listed = setting.allowed.join(", ");
-        if let Some((word, what)) = setting.foreign.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text))
-        {
-            let message = format!("{name}={word} is not supported yet.");
-            self.error(name, message, (*what).to_owned());
+        if self.refuses_foreign(setting, &text) {
             return None;
         }
         let same = setting.allowed.iter().find(|word| word.eq_ignore_ascii_case(&text));
@@ -112,6 +109,18 @@ impl Reader<'_> {
         None
     }
 
+    /// Whether this is a word that the Bash program knows and we do not yet; then it is reported.
+    fn refuses_foreign(&mut self, setting: &'static Setting, text: &str) -> bool {
+        let known = setting.foreign.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+        let Some((word, what)) = known else { return false };
+        self.error(
+            setting.name,
+            format!("{}={word} is not supported yet.", setting.name),
+            (*what).to_owned(),
+        );
+        true
+    }
+
     pub fn tristate(&mut self, name: &'static str) -> Tristate {
         let text = self.text(name);
         let lower = text.to_ascii_lowercase();
@@ -124,7 +133,11 @@ impl Reader<'_> {
         if NO.contains(&lower.as_str()) {
             return Tristate::No;
         }
+        if table::find(name).is_some_and(|setting| self.refuses_foreign(setting, &text)) {
+            return Tristate::Auto;
+        }
         let guess = match lower.as_str() {
+            "auto" | "automatic" => format!("Did you mean {name}= (empty)? "),
             "on" | "enable" | "enabled" | "always" => format!("Did you mean {name}=yes? "),
             "off" | "disable" | "disabled" | "never" => format!("Did you mean {name}=no? "),
             _ => String::new(),

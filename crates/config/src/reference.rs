@@ -47,7 +47,8 @@ referred to; the environment is not looked at. Patterns such as `*` in a list mu
 Everything else is refused before any work, with file, line, column and what to write instead: an unknown name, a
 text where a list belongs, an unknown word, and all that only a shell could execute (`$(command)`, `if`, functions,
 redirections). A file that is a shell program is converted once: `rear config convert FILE` lets bash evaluate it in an
-empty environment and prints plain assignments to review.
+empty environment and prints plain assignments to review. The files that `rear` reads before it (`site.conf` beside a
+`local.conf`) are evaluated first, so that it can use and extend what they set.
 
 *yes, no or empty*: yes, y, true, t, 1 or no, n, false, f, 0 in any letter case; empty leaves the choice to the program.
 ";

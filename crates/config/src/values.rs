@@ -170,7 +170,14 @@ impl Values {
         if setting.is_none() && table::legacy(key).is_none() {
             let hint = match table::nearest(key) {
                 Some(near) => format!("Did you mean {near}?"),
-                None => "`rear dump` lists all settings.".to_owned(),
+                None => format!(
+                    "configuration.md in /usr/share/doc/rear lists all settings. A variable of your own cannot be \
+                     kept; this writes its value where it is used: rear config convert {}",
+                    self.files
+                        .get(file)
+                        .map(|text| crate::quote(&text.path.display().to_string()))
+                        .unwrap_or_default()
+                ),
             };
             return self.refuse(file, assignment, format!("{key} is not a setting of rear."), hint);
         }

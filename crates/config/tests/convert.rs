@@ -91,3 +91,68 @@ fn bash_reads_back_what_we_quote() {
         assert!(result.text.contains(&line), "{value:?}: {}", result.text);
     }
 }
+
+/// Converts `local.conf` in a directory that has these files as well, and loads the directory with the result.
+fn converted_beside(site: &str, local: &str) -> (Converted, Settings) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("local.conf");
+    std::fs::write(dir.path().join("site.conf"), site).unwrap();
+    std::fs::write(&file, local).unwrap();
+    let result = convert(&sys::Real::default(), &file).unwrap();
+    std::fs::write(&file, &result.text).unwrap();
+    match load(&Sources { dir: dir.path(), extra: &[], hostname: "web1" }) {
+        Ok(config) => (result, config.settings),
+        Err(errors) => panic!("{}\n{errors}", result.text),
+    }
+}
+
+#[test]
+fn what_the_site_sets_is_extended_and_set_back() {
+    let (result, settings) = converted_beside(
+        "ISO_DEFAULT=automatic\nBACKUP_PROG_EXCLUDE+=( '/site/*' )\nKERNEL_CMDLINE=site\n",
+        concat!(
+            "ISO_DEFAULT=boothd\n", // The default, but not what the site says.
+            "for d in a b; do BACKUP_PROG_EXCLUDE+=( \"/$d/*\" ); done\n",
+            "KERNEL_CMDLINE=\"$KERNEL_CMDLINE mine\"\n",
+        ),
+    );
+    assert_eq!(settings.iso_default, config::IsoDefault::BootHd, "{}", result.text);
+    assert_eq!(settings.backup_prog_exclude[4..], ["/site/*", "/a/*", "/b/*"], "{}", result.text);
+    assert_eq!(settings.kernel_cmdline, "site mine");
+    assert!(result.text.contains("BACKUP_PROG_EXCLUDE+=( '/a/*' '/b/*' )"), "{}", result.text);
+    assert!(result.text.contains("site.conf, as rear reads them"), "{}", result.text);
+}
+
+#[test]
+fn a_site_configuration_that_ends_the_shell_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("site.conf"), "echo no; exit 1\n").unwrap();
+    std::fs::write(dir.path().join("local.conf"), "KEYMAP=de\n").unwrap();
+    let error = convert(&sys::Real::default(), &dir.path().join("local.conf")).unwrap_err().to_string();
+    assert!(error.contains("site.conf ended the shell") && error.ends_with("no"), "{error}");
+}
+
+#[test]
+fn what_the_owner_wrote_stays_even_where_it_is_the_default() {
+    let result = converted("OUTPUT=ISO\n# KEYMAP=de\nif true; then BACKUP=NETFS; fi\n").unwrap();
+    assert!(
+        result.text.contains("\nOUTPUT=ISO\n") && result.text.contains("\nBACKUP=NETFS\n"),
+        "{}",
+        result.text
+    );
+    assert!(!result.text.contains("KEYMAP") && !result.text.contains("OUTPUT_URL"), "{}", result.text);
+}
+
+#[test]
+fn the_usual_way_to_hide_a_secret_from_traces_keeps_it() {
+    let result = converted("{ SSH_ROOT_PASSWORD='a b' ; } 2>>/dev/$SECRET_OUTPUT_DEV\n").unwrap();
+    assert_eq!(reload(&result).ssh_root_password.unwrap().expose(), "a b");
+    assert_eq!(result.warnings, [] as [String; 0]);
+}
+
+#[test]
+fn the_path_of_the_file_is_not_taken_for_a_secret() {
+    let dir = std::env::current_dir().unwrap();
+    let result = converted(&format!("echo {}\n", dir.display())).unwrap();
+    assert!(result.warnings[0].contains(&dir.display().to_string()), "{:?}", result.warnings);
+}

@@ -369,3 +369,30 @@ fn recipients_of_luks_headers_are_public_keys() {
     let errors = shown("LUKS_HEADER_RECIPIENTS=( ssh-ed25519 AAAA )\n");
     assert!(errors.contains("is no public key") && errors.contains("in quotes"), "{errors}");
 }
+
+#[test]
+fn a_link_that_leads_nowhere_is_no_missing_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/mnt/not-mounted/rear.conf", dir.path().join("local.conf")).unwrap();
+    let errors = load_dir(dir.path(), &[]).expect_err("its settings would be lost").to_string();
+    assert!(errors.contains("local.conf") && errors.contains("symbolic link"), "{errors}");
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_file_is_named_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("local.conf")).unwrap();
+    let errors = load_dir(dir.path(), &[]).expect_err("its settings would be lost").to_string();
+    assert!(errors.contains("Remove or rename the directory"), "{errors}");
+}
+
+#[test]
+fn words_of_the_bash_program_for_a_switch_are_answered() {
+    assert!(shown("KEEP_BUILD_DIR=errors\n").contains("KEEP_BUILD_DIR=errors is not supported yet"));
+    assert!(shown("REBUILD_INITRAMFS=auto\n").contains("Did you mean REBUILD_INITRAMFS= (empty)?"));
+}
+
+#[test]
+fn a_variable_of_ones_own_leads_to_the_conversion() {
+    assert!(shown("NAS=10.0.0.1\n").contains("rear config convert"), "{}", shown("NAS=10.0.0.1\n"));
+}

@@ -41,7 +41,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("USER_INPUT_INTERRUPT_TIMEOUT", Kind::Number, "", "How long one can interrupt an automatic answer.").ignored("Prompts wait for an answer; unattended recovery asks nothing."),
     Setting::new("USER_INPUT_UNATTENDED_TIMEOUT", Kind::Number, "", "Time limit of prompts in an unattended recovery.").ignored("Unattended recovery asks nothing; it stops before any write where a decision is missing."),
     Setting::new("PROGRESS_MODE", Kind::Word, "", "How progress is shown: ANSI or plain.").ignored("A terminal gets a progress bar, anything else plain lines.").quiet(&["ANSI", "plain"]),
-    Setting::switch("KEEP_BUILD_DIR", "", "Keep the directory in which the rescue system is put together. Empty: removed, also after an error."),
+    Setting::switch("KEEP_BUILD_DIR", "", "Keep the directory in which the rescue system is put together. Empty: removed, also after an error.")
+        .foreign(&[("errors", "Write KEEP_BUILD_DIR=yes to keep it in any case; the log tells in full what failed.")]),
     Setting::new("LOGFILE", Kind::Path, "/var/log/rear/rear-${HOSTNAME}.log", "The log of every run, with all details."),
     Setting::switch("PING", "", "Test whether the backup's host answers.").ignored("There are no network destinations yet, so nothing is tested.").quiet(NO),
     Setting::new("RECOVERY_UPDATE_URL", Kind::Url, "", "Where the rescue system gets newer files before recovery.").refused("The files would not be fetched; everything that recovery needs must be on the medium."),
