@@ -395,9 +395,12 @@ group() {
     vgcreate -q "$name" "$@"
 }
 
-# volume OPTION…: a logical volume; whatever lay there is overwritten.
+# volume OPTION…: a logical volume; whatever lay there is overwritten. Of thin volumes and pools, LVM sees to that itself.
 volume() {
-    lvcreate -q -y -W y "$@"
+    case $* in
+    *thin* | *cache*) lvcreate -q -y "$@" ;;
+    *) lvcreate -q -y -W y "$@" ;;
+    esac
     udevadm settle
 }
 

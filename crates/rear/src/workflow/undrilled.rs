@@ -11,21 +11,19 @@ pub fn kinds(layout: &Layout) -> BTreeSet<&str> {
     for device in &layout.devices {
         match &device.kind {
             Kind::Disk(disk) if disk.multipath.is_some() => drop(found.insert("multipath")),
-            Kind::MdArray(_) => drop(found.insert("md")),
-            Kind::LogicalVolume(_) => drop(found.insert("lvm")),
             Kind::LuksMapping(_) => drop(found.insert("luks")),
-            Kind::Disk(_) | Kind::Partition(_) => {}
+            Kind::Disk(_) | Kind::Partition(_) | Kind::MdArray(_) | Kind::LogicalVolume(_) => {}
         }
         match &device.content {
             Content::Filesystem(filesystem) => match &filesystem.kind {
-                FsKind::Ext(_) | FsKind::Xfs(_) | FsKind::Vfat(_) => {}
+                FsKind::Ext(_) | FsKind::Xfs(_) | FsKind::Vfat(_) | FsKind::Btrfs(_) => {}
                 _ => drop(found.insert(filesystem.fs_type())),
             },
-            Content::LvmMember { .. } => drop(found.insert("lvm")),
-            Content::MdMember { .. } => drop(found.insert("md")),
             Content::Luks(_) => drop(found.insert("luks")),
-            Content::BtrfsMember { .. } => drop(found.insert("btrfs")),
-            Content::Empty
+            Content::LvmMember { .. }
+            | Content::MdMember { .. }
+            | Content::BtrfsMember { .. }
+            | Content::Empty
             | Content::Table(_)
             | Content::Swap(_)
             | Content::BootCode
@@ -52,6 +50,6 @@ mod tests {
         let mut layout = recorded("bios-gpt-ext4");
         layout.devices[1].content = Content::Luks(layout::Luks::default());
         layout.devices[2].content = Content::LvmMember { uuid: String::new() };
-        assert_eq!(kinds(&layout).into_iter().collect::<Vec<_>>(), ["luks", "lvm"]);
+        assert_eq!(kinds(&layout).into_iter().collect::<Vec<_>>(), ["luks"]);
     }
 }
