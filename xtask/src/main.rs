@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask demo`, `test`, `vm`, `bench`, `build`.
+//! Developer commands: `cargo xtask demo`, `test`, `vm`, `bench`, `build`, `man`.
 //!
 //! They build the workspace with cargo and prove it in virtual machines with the `drill` crate. What a command
 //! needs on the host it installs with apt, and says so before it does.
 
 mod bench;
 mod demo;
+mod man;
 mod shop;
 mod storage;
 mod test;
@@ -74,6 +75,8 @@ enum Command {
     Bench,
     /// Builds the static release binary
     Build,
+    /// Makes the manual page and the shell completions (below target/man/)
+    Man,
 }
 
 fn main() -> ExitCode {
@@ -98,6 +101,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Storage { list: true, .. } => storage::list(&shop),
         Command::Storage { names, all, recreate, .. } => storage::run(&shop, &names, all, recreate),
         Command::Bench => bench::run(&shop),
+        Command::Man => man::run(&shop.root.join("target/man")).map(|()| ExitCode::SUCCESS),
         Command::Build => shop.build().map(|binary| {
             println!("{}", binary.display());
             ExitCode::SUCCESS

@@ -14,7 +14,7 @@ pub enum Error {
     /// Nothing that this machine's firmware could start was found.
     #[error(
         "nothing was found that this machine's firmware ({firmware}) could start: {detail}. A recovery could not \
-         make the machine boot; repair its boot loader first, or say how it boots"
+         make the machine boot; repair its boot loader first"
     )]
     NothingBootable {
         /// "BIOS" or "UEFI".

@@ -24,7 +24,7 @@ mod word;
 
 pub use convert::{Converted, Error, convert};
 pub use diagnostic::{Diagnostic, Errors, Severity};
-pub use load::{Config, ConfigFile, Effective, Origin, Sources, defaults, load};
+pub use load::{Config, ConfigFile, Effective, Origin, Plain, Sources, defaults, load};
 pub use location::Location;
 pub use quote::quote;
 pub use reference::reference_markdown;

@@ -54,12 +54,24 @@ pub struct Effective {
     pub name: &'static str,
     /// Its value in double quotes, a list as `("a" "b")`; a secret as `***` when set and nothing when not.
     pub value: String,
+    /// Its value as data; a secret as `***` when set and empty when not.
+    pub plain: Plain,
     /// Where it was set.
     pub origin: Origin,
     /// What it means.
     pub meaning: &'static str,
     /// Whether the value is hidden.
     pub secret: bool,
+}
+
+/// A value as data.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Plain {
+    /// One text.
+    One(String),
+    /// A list.
+    List(Vec<String>),
 }
 
 /// Where a value was set.
@@ -318,11 +330,16 @@ fn effective(values: &Values) -> Vec<Effective> {
             continue;
         }
         let secret = setting.is_secret();
-        let value = match &held.value {
-            value if secret && value.is_empty() => String::new(),
-            _ if secret => "***".to_owned(),
-            Value::One(text) => double(&crate::diagnostic::mask_url_password(text)),
-            Value::List(items) => {
+        let plain = match &held.value {
+            value if secret && value.is_empty() => Plain::One(String::new()),
+            _ if secret => Plain::One("***".to_owned()),
+            Value::One(text) => Plain::One(crate::diagnostic::mask_url_password(text)),
+            Value::List(items) => Plain::List(items.clone()),
+        };
+        let value = match &plain {
+            Plain::One(text) if secret => text.clone(),
+            Plain::One(text) => double(text),
+            Plain::List(items) => {
                 let items: Vec<String> = items.iter().map(|item| double(item)).collect();
                 format!("({})", items.join(" "))
             }
@@ -331,7 +348,7 @@ fn effective(values: &Values) -> Vec<Effective> {
             Some((text, place)) => Origin::File { path: text.path.clone(), line: place.key.line },
             None => Origin::Default,
         };
-        list.push(Effective { name: setting.name, value, origin, meaning: setting.meaning, secret });
+        list.push(Effective { name: setting.name, value, plain, origin, meaning: setting.meaning, secret });
     }
     list
 }

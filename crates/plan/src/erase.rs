@@ -11,14 +11,18 @@ pub(crate) fn may_erase(choices: &Choices, device: &Device) -> bool {
         || choices.allow_erase_saved.iter().any(|text| identifies(text, device))
 }
 
-/// Refuses names that more than one present disk has: which of them was meant, nobody knows.
+/// Refuses names that more than one present disk has: which of them was meant, nobody knows. A name that was given
+/// today must be that of a disk which is here; one that was written down before may be of a disk that is gone.
 pub(crate) fn check(choices: &Choices, present: &Layout) -> Result<(), FitError> {
+    let shown = |disk: &Device| format!("{} ({})", name(disk), disk.id);
+    for text in &choices.allow_erase {
+        if !present.disks().any(|disk| names(text, disk)) {
+            let disks: Vec<String> = present.disks().map(shown).collect();
+            return Err(FitError::EraseUnknown { name: text.clone(), disks: disks.join(" and ") });
+        }
+    }
     let named = |text: &String, is: fn(&str, &Device) -> bool| {
-        let disks: Vec<String> = present
-            .disks()
-            .filter(|disk| is(text, disk))
-            .map(|disk| format!("{} ({})", name(disk), disk.id))
-            .collect();
+        let disks: Vec<String> = present.disks().filter(|disk| is(text, disk)).map(shown).collect();
         match disks.len() {
             0 | 1 => Ok(()),
             _ => Err(FitError::EraseUnclear { name: text.clone(), disks: disks.join(" and ") }),

@@ -83,6 +83,16 @@ pub enum FitError {
         /// The disks that have it, for people.
         disks: String,
     },
+    /// A name for erasure, given now, fits no disk.
+    #[error(
+        "'{name}' is to be erased, but no disk here has this name. Nothing was written. The disks that are here: {disks}"
+    )]
+    EraseUnknown {
+        /// The name as it was given.
+        name: String,
+        /// The disks that are here, for people.
+        disks: String,
+    },
     /// More than one assignment would do.
     #[error("it is not clear which disk is to be used for {unclear}: {reason}. Nothing was written.\n{table}\nproposed mapping:\n{}\n{hint}",
             lines(.proposal))]

@@ -195,6 +195,13 @@ fn foreign_content_is_never_taken_by_itself() {
         let named = Choices { allow_erase: vec![name.into()], ..unattended() };
         assert!(places(&saved, &present, &named).is_err(), "{name}");
     }
+    // A misspelt name is told even where it is not needed; one that was saved may be of a disk that is gone.
+    let blank = machine(&[("vda", "E", 30, 0)]);
+    let misspelt = Choices { allow_erase: vec!["sdq".into()], ..unattended() };
+    let error = places(&saved, &blank, &misspelt).unwrap_err();
+    assert!(matches!(&error, FitError::EraseUnknown { name, .. } if name == "sdq"), "{error}");
+    let gone = Choices { allow_erase_saved: vec!["sdq".into()], ..unattended() };
+    assert_eq!(places(&saved, &blank, &gone).unwrap(), ["A>E"]);
     // A blank disk is preferred to one that may be erased.
     let both = machine(&[("vda", "F", 10, 9), ("vdb", "E", 30, 0)]);
     let named = Choices { allow_erase: vec!["F".into()], ..unattended() };

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// Bare-metal disaster recovery for GNU/Linux.
 ///
 /// On the healthy machine, `rear mkbackup` makes a bootable rescue medium with the whole backup on it. When the
 /// machine is dead, boot the medium on the same or on other hardware and run `rear recover`.
 #[derive(Debug, Parser)]
-#[command(name = "rear", version, disable_help_subcommand = true, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "rear", version, disable_help_subcommand = true, max_term_width = 80, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -26,13 +26,14 @@ Exit codes:
   2    wrong command line or configuration; nothing was done
   3    refused: a condition is not met; nothing was written
   4    failed; the message says in which state things are
-  5    recovered (or mounted), but not everything: the message names what is missing
+  5    recovered (or mounted), but not everything: the message names the rest
   130  stopped by a signal; the message says in which state things are
 
 Full documentation: docs/guide.md of the project, or /usr/share/doc/rear.";
 
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Common {
     /// Explain each step
     #[arg(short, long, global = true)]
@@ -49,7 +50,7 @@ pub struct Common {
     /// Never ask: recover takes only blank disks and the machine's own, or stops before any write
     #[arg(short, long, global = true)]
     pub non_interactive: bool,
-    /// Print one JSON object a line for machines
+    /// Print JSON for machines: events, one a line; or the layout, plan or settings asked for
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -81,14 +82,35 @@ pub enum Command {
         #[command(subcommand)]
         action: ConfigAction,
     },
-    /// Print the help text
-    Help,
+    /// Print this text, or that of one command
+    Help {
+        /// The command, such as `recover`.
+        command: Vec<String>,
+    },
     /// A console of the rescue system (started by its init)
     #[command(hide = true, name = "rescue-console")]
     RescueConsole {
         /// Terminal, such as ttyS0.
         tty: String,
     },
+}
+
+impl Command {
+    /// Whether what it prints is all that it does: then output that is lost is a failure.
+    pub fn is_answered_by_printing(&self) -> bool {
+        matches!(self, Self::Dump | Self::Layout(_) | Self::Config { .. } | Self::Help { .. })
+    }
+}
+
+/// The help text of the program, or of one command: `["config", "convert"]`. `None` when there is no such command.
+pub fn help(words: &[String]) -> Option<String> {
+    let mut program = Cli::command();
+    program.build();
+    let mut found = &mut program;
+    for word in words {
+        found = found.find_subcommand_mut(word)?;
+    }
+    Some(found.render_long_help().to_string())
 }
 
 /// Options of `rear layout`.

@@ -56,6 +56,11 @@ impl Failure {
         self
     }
 
+    fn hinted(mut self, hint: Option<&str>) -> Self {
+        self.hint = hint.map(str::to_owned);
+        self
+    }
+
     /// Says what was being done.
     #[must_use]
     pub fn during(mut self, what: &str) -> Self {
@@ -75,7 +80,7 @@ macro_rules! from_error {
     ($($error:ty),* $(,)?) => {$(
         impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                Self::failed(chain(&error))
+                Self::failed(chain(&error)).hinted(hint_of(&error))
             }
         }
     )*};
@@ -98,9 +103,33 @@ impl From<sys::Error> for Failure {
         match error {
             sys::Error::Cancelled => Self::new(Code::Stopped, "stopped by a signal"),
             sys::Error::Locked { .. } => Self::refused(error.to_string()),
-            error => Self::failed(chain(&error)),
+            error => Self::failed(chain(&error)).hinted(hint_of(&error)),
         }
     }
+}
+
+/// What to do about errors of the kernel that say too little themselves.
+fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            Some(std::io::ErrorKind::StorageFull) => {
+                return Some(
+                    "make room there or choose another place; what was half-made has been removed, and what was there \
+                     before is unchanged",
+                );
+            }
+            // rear runs as root: somebody else decides.
+            Some(std::io::ErrorKind::PermissionDenied) => {
+                return Some(
+                    "the kernel refuses that even to root, as it does in a container or under a security policy: run rear \
+                     on the machine itself",
+                );
+            }
+            _ => next = error.source(),
+        }
+    }
+    None
 }
 
 /// The error with those below it, where their text is not contained already.
@@ -115,4 +144,20 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_filesystem_and_a_refusing_kernel_say_what_to_do() {
+        let failure = |code| {
+            let source = std::io::Error::from_raw_os_error(code);
+            Failure::from(probe::Error::from(sys::Error::io("read", "/dev/sda")(source)))
+        };
+        assert!(failure(28).hint.unwrap().contains("make room"));
+        assert!(failure(1).hint.unwrap().contains("container"));
+        assert_eq!(failure(5).hint, None);
+    }
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use cli::{Cli, Command, ConfigAction};
 use context::Context;
@@ -40,7 +40,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let common = cli.common.clone();
     let ui = Ui::new(common.json, common.verbose || common.debug, !common.non_interactive);
-    match run(cli, ui) {
+    let prints = cli.command.is_answered_by_printing();
+    match run(cli, ui).and_then(|()| if prints { ui::printed() } else { Ok(()) }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             Ui::new(common.json, false, false).failure(&failure);
@@ -51,8 +52,12 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, ui: Ui) -> Result<()> {
     match &cli.command {
-        Command::Help => {
-            Cli::command().print_long_help()?;
+        Command::Help { command } => {
+            let text = cli::help(command).ok_or_else(|| {
+                Failure::new(Code::Usage, format!("there is no command '{}'", command.join(" ")))
+                    .hint("rear help lists all commands")
+            })?;
+            ui::out(text.trim_end());
             return Ok(());
         }
         Command::RescueConsole { tty } => rescue::console(tty),
@@ -77,7 +82,7 @@ fn run(cli: Cli, ui: Ui) -> Result<()> {
         Command::Savelayout => workflow::layout::save(&context),
         Command::Checklayout => workflow::layout::check(&context),
         Command::Layout(options) => workflow::layout::show(&context, options),
-        Command::Help | Command::RescueConsole { .. } | Command::Config { .. } => Ok(()),
+        Command::Help { .. } | Command::RescueConsole { .. } | Command::Config { .. } => Ok(()),
     };
     // Whatever failed because of the stop flag is a stop, however the room worded it.
     match result {
@@ -87,8 +92,11 @@ fn run(cli: Cli, ui: Ui) -> Result<()> {
             } else {
                 "what was half-made has been removed; what was there before is unchanged"
             };
-            Err(Failure::new(Code::Stopped, format!("stopped by a signal ({})", failure.message))
-                .hint(failure.hint.as_deref().unwrap_or(kept)))
+            let message = match failure.message.as_str() {
+                stopped @ "stopped by a signal" => stopped.to_owned(),
+                other => format!("stopped by a signal ({other})"),
+            };
+            Err(Failure::new(Code::Stopped, message).hint(failure.hint.as_deref().unwrap_or(kept)))
         }
         result => result,
     }

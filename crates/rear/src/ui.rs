@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -194,17 +194,42 @@ fn wait_for_input(cancel: &sys::Cancel) -> Result<()> {
     }
 }
 
-/// Prints a line; a closed pipe (`rear dump | head`) is no reason to fail.
+/// Why the output is not complete, if it is not.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Prints a line; a closed pipe (`rear dump | head`) is no reason to fail. Anything else is kept for [`printed`].
 pub fn out(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(error.to_string());
+    }
+}
+
+/// An error if something that was printed did not arrive (`rear config convert FILE > NEW` on a full disk).
+pub fn printed() -> Result<()> {
+    LOST.get().map_or(Ok(()), |why| {
+        Err(Failure::failed(format!("the output could not be written: {why}"))
+            .hint("what was written of it is not complete; do not use it"))
+    })
 }
 
 fn err(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// Every line but the first begins with `lead`, and no line is made of blanks.
 fn indent(text: &str, lead: &str) -> String {
-    text.replace('\n', &format!("\n{lead}"))
+    let mut out = String::new();
+    for (index, line) in text.lines().enumerate() {
+        if index > 0 {
+            out.push('\n');
+            out.push_str(if line.is_empty() { "" } else { lead });
+        }
+        out.push_str(line);
+    }
+    out
 }
 
 /// A stage at work. Without [`Stage::done`] it ends as failed.
@@ -342,7 +367,12 @@ pub fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::{duration, indent};
+
+    #[test]
+    fn what_is_indented_has_no_blanks_at_line_ends() {
+        assert_eq!(indent("a\n\nb\n  c", "  "), "a\n\n  b\n    c");
+    }
 
     #[test]
     fn durations_read_as_people_say_them() {

@@ -90,7 +90,10 @@ fn dump_is_data_with_json() {
     let output = rear(dir.path()).args(["--json", "dump"]).output().unwrap();
     let data: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let settings = data["settings"].as_array().unwrap();
-    assert!(settings.iter().any(|one| one["name"] == "BACKUP_URL" && one["origin"] == "default"), "{data}");
+    let one = |name: &str| settings.iter().find(|one| one["name"] == name).unwrap();
+    assert_eq!(one("BACKUP_URL")["origin"], "default");
+    assert_eq!(one("BACKUP_URL")["value"], "iso:///backup");
+    assert_eq!(one("MODULES")["value"], serde_json::json!(["all_modules"]));
     assert_eq!(data["files"][0]["present"], false);
 }
 
@@ -182,6 +185,41 @@ fn help_and_version_need_nothing() {
     }
     let version = rear(dir.path()).arg("--version").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&version.stdout), format!("rear {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn help_is_there_for_one_command_and_fits_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let help = |words: &[&str]| rear(dir.path()).arg("help").args(words).output().unwrap();
+    for words in [&["recover"][..], &["config", "convert"], &[]] {
+        let output = help(words);
+        assert!(output.status.success(), "{words:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            text.contains(&format!("Usage: {} [OPTIONS]", [&["rear"], words].concat().join(" "))),
+            "{text}"
+        );
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{wide:#?}");
+    }
+    let output = help(&["recovery"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no command 'recovery'"));
+}
+
+#[test]
+fn output_that_does_not_arrive_is_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.conf");
+    std::fs::write(&file, "KEYMAP=de\n").unwrap();
+    let full = || std::fs::File::create("/dev/full").unwrap();
+    for arguments in [&["dump"][..], &["help"], &["config", "convert", file.to_str().unwrap()]] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rear"));
+        let output = command.arg("-c").arg(dir.path()).args(arguments).stdout(full()).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {error}");
+        assert!(error.contains("could not be written"), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

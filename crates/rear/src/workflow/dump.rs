@@ -29,7 +29,7 @@ pub fn run(context: &Context) -> Result<()> {
             .effective
             .iter()
             .map(|setting| {
-                json!({"name": setting.name, "value": setting.value, "origin": setting.origin.to_string(),
+                json!({"name": setting.name, "value": setting.plain, "origin": setting.origin.to_string(),
                        "secret": setting.secret})
             })
             .collect();

@@ -74,7 +74,11 @@ pub fn check(context: &Context) -> Result<()> {
         Failure::refused(format!("there is no saved layout to compare with: {SAVED_LAYOUT}: {error}"))
             .hint("run rear mkbackup, rear mkrescue or rear savelayout first")
     })?;
-    let saved = Layout::from_json(&text)?;
+    let saved = Layout::from_json(&text).map_err(|error| {
+        Failure::failed(format!("{SAVED_LAYOUT}: {error}")).hint(
+            "the file is damaged or of another version; rear savelayout or rear mkbackup writes it anew",
+        )
+    })?;
     let machine = machine::probe(context)?;
     let changes = diff(&saved, &machine.wanted);
     context.ui.event(&json!({"event": "checklayout", "changed": !changes.is_empty(),
@@ -88,7 +92,11 @@ pub fn check(context: &Context) -> Result<()> {
     }
     Err(Failure::new(
         Code::Changed,
-        format!("the storage layout has changed since it was saved, in {} points", changes.len()),
+        format!(
+            "the storage layout has changed since it was saved, in {} point{}",
+            changes.len(),
+            if changes.len() == 1 { "" } else { "s" }
+        ),
     )
     .hint("run rear mkbackup, so that the recovery medium fits the machine again"))
 }

@@ -131,6 +131,7 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     ));
     context.ui.say(machine.coverage.table().trim_end());
     context.ui.say(machine.coverage.disk_table().trim_end());
+    context.ui.event(&coverage_event(&machine.coverage));
 
     for dir in destinations.work_dirs() {
         remove_leftovers(context, dir);
@@ -160,6 +161,28 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     Ok(())
 }
 
+/// The table of what is captured, as data.
+fn coverage_event(coverage: &probe::Coverage) -> serde_json::Value {
+    use probe::Decision;
+    let rows = coverage.rows.iter().map(|row| {
+        let (decision, why) = match &row.decision {
+            Decision::Captured => ("captured", ""),
+            Decision::Partly { what } => ("partly", what.as_str()),
+            Decision::Kept { rule } => ("kept", rule.as_str()),
+            Decision::MadeAgain => ("made-again", ""),
+            Decision::Excluded { rule } => ("excluded", rule.as_str()),
+            Decision::Unsupported { why } => ("unsupported", why.as_str()),
+        };
+        json!({"what": row.what, "type": row.fs_type, "bytes": row.bytes, "files": row.files,
+               "decision": decision, "why": why})
+    });
+    let disks = coverage
+        .disks
+        .iter()
+        .map(|row| json!({"disk": row.disk, "path": row.path, "state": row.state.word(), "why": row.why}));
+    json!({"event": "coverage", "rows": rows.collect::<Vec<_>>(), "disks": disks.collect::<Vec<_>>()})
+}
+
 /// What a run made, for the report.
 #[derive(Default)]
 struct Made {
@@ -180,6 +203,17 @@ fn check(
     let mut refusals = Refusals::default();
     // What the recovery will run must be carried, so it must be here.
     recipe.required_progs.extend(preflight::storage(context, machine, &mut refusals)?);
+    let settings = context.settings();
+    for (name, argv) in [
+        ("PRE_BACKUP_SCRIPT", &settings.pre_backup_script),
+        ("POST_BACKUP_SCRIPT", &settings.post_backup_script),
+    ] {
+        if let Some(program) = argv.first()
+            && context.sys.which(program).is_none()
+        {
+            refusals.add(format!("{name} names {program}, which is no program of this machine"));
+        }
+    }
     luks::check(context, &machine.wanted, &mut refusals);
     swapfiles::warn(context, &machine.wanted)?;
     let facts = preflight::boot(context, machine, &mut refusals);
@@ -295,7 +329,9 @@ fn make(
 /// A private directory beside a result, under its real path, so that the archive can leave it out by name.
 fn staging(context: &Context, result: &Path) -> Result<sys::fs::Staging> {
     let parent = result.parent().ok_or_else(|| Failure::failed("the output has no directory"))?;
-    sys::fs::create_dir_private(parent)?;
+    sys::fs::create_dir_private(parent).map_err(|error| {
+        Failure::from(error).hint("set OUTPUT_URL, BACKUP_URL or ISO_DIR to a directory that can be written")
+    })?;
     let mut staging = sys::fs::Staging::create(&parent.canonicalize()?)?;
     if context.settings().keep_build_dir == config::Tristate::Yes {
         staging.keep();
@@ -341,8 +377,13 @@ const HOOK_LIMIT: std::time::Duration = std::time::Duration::from_secs(24 * 3600
 pub fn hook(sys: &sys::Real, context: &Context, name: &str, argv: &[String]) -> Result<()> {
     let Some((program, arguments)) = argv.split_first() else { return Ok(()) };
     let stage = context.ui.stage("hook");
-    sys.run(&Cmd::new(program).args(arguments.iter().cloned()).timeout(HOOK_LIMIT))
-        .map_err(|error| Failure::from(error).during(name))?;
+    sys.run(&Cmd::new(program).args(arguments.iter().cloned()).timeout(HOOK_LIMIT)).map_err(|error| {
+        let failure = Failure::from(error).during(name);
+        match name {
+            "PRE_BACKUP_SCRIPT" => failure.hint("no backup was made; correct the program or the setting"),
+            _ => failure,
+        }
+    })?;
     stage.done(format!("{name} ran"));
     Ok(())
 }

@@ -56,6 +56,11 @@ impl Refusals {
 pub fn storage(context: &Context, machine: &Machine, refusals: &mut Refusals) -> Result<Vec<String>> {
     for row in machine.coverage.unsupported() {
         if let probe::Decision::Unsupported { why } = &row.decision {
+            // A name that is only in the configuration has no type: it is to be corrected, not waived.
+            if row.fs_type.is_empty() && row.device.is_none() {
+                refusals.add(format!("{}: {why}", row.what));
+                continue;
+            }
             refusals.add(format!(
                 "{}: {why} (leave it out on purpose with COVERAGE_WAIVE+=( {} ))",
                 row.what,

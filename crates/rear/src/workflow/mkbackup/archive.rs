@@ -143,7 +143,8 @@ pub fn create(
         return Err(Failure::failed(format!(
             "the archive holds only {} entries: that is no machine",
             created.files
-        )));
+        ))
+        .hint("look at BACKUP_PROG_EXCLUDE; no recovery point was made"));
     }
     stage.done(format!(
         "{} files, {} -> {}",

@@ -9,7 +9,7 @@ use sys::SysExt;
 
 use super::Destinations;
 use crate::context::Context;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// Speed of a serial console when nothing else is said, in bits a second.
 const DEFAULT_SERIAL: &str = "ttyS0,115200";
@@ -103,7 +103,10 @@ fn network(context: &Context) -> Result<Network> {
         let no = ["no", "n", "false", "f", "0"].contains(&first.to_ascii_lowercase().as_str());
         let text = match no {
             true => String::new(),
-            false if first.starts_with('/') => context.sys.read_text(first)?,
+            false if first.starts_with('/') => context
+                .sys
+                .read_text(first)
+                .map_err(|error| Failure::from(error).during("USE_RESOLV_CONF"))?,
             false => settings.use_resolv_conf.join("\n"),
         };
         let values = |key: &str| -> Vec<String> {
