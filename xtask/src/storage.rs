@@ -1,5 +1,6 @@
 //! `cargo xtask storage`: layouts made by hand in a guest, saved, wiped, recreated and compared.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +16,8 @@ const EVERY_CHANGE: &[&str] = &["gpt-ext4-gaps", "md-raid1"];
 pub(crate) fn list(shop: &Shop) -> Result<ExitCode> {
     for (name, title) in drill::storage_layouts(&folder(shop))? {
         let when = if EVERY_CHANGE.contains(&name.as_str()) { "" } else { " [only with --all]" };
-        println!("{name:<24} {title}{when}");
+        // A closed pipe (`| head`) is no reason to fail.
+        let _ = writeln!(std::io::stdout(), "{name:<24} {title}{when}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask vm`: one scenario, or the list of them.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,7 +13,8 @@ use crate::shop::Shop;
 pub(crate) fn list(shop: &Shop) -> Result<ExitCode> {
     for scenario in shop.catalogue()?.0 {
         let when = if scenario.ci { "" } else { " [only with --all]" };
-        println!("{:<20} {}{when}", scenario.name, scenario.title);
+        // A closed pipe (`| head`) is no reason to fail.
+        let _ = writeln!(std::io::stdout(), "{:<20} {}{when}", scenario.name, scenario.title);
     }
     Ok(ExitCode::SUCCESS)
 }

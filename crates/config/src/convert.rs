@@ -305,6 +305,13 @@ impl Answer {
         if let Some(printed) = self.shown_output() {
             warnings.push(format!("While bash evaluated the file, it printed: {printed}"));
         }
+        if self.printed.contains("command not found") {
+            warnings.push(
+                "The file uses a command that bash does not know: what depends on it may have come out wrong, so \
+                 check those settings."
+                    .to_owned(),
+            );
+        }
         let text = lines.join("\n") + "\n";
         let hostname =
             self.before.get("HOSTNAME").and_then(|v| v.values.first()).cloned().unwrap_or_default();

@@ -151,6 +151,12 @@ fn the_usual_way_to_hide_a_secret_from_traces_keeps_it() {
 }
 
 #[test]
+fn a_command_of_the_bash_program_that_is_missing_here_is_warned_about() {
+    let result = converted("is_true \"$USE_DHCLIENT\" && KEYMAP=de\n").unwrap();
+    assert!(result.warnings.iter().any(|w| w.contains("may have come out wrong")), "{:?}", result.warnings);
+}
+
+#[test]
 fn the_path_of_the_file_is_not_taken_for_a_secret() {
     let dir = std::env::current_dir().unwrap();
     let result = converted(&format!("echo {}\n", dir.display())).unwrap();

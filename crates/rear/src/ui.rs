@@ -124,7 +124,7 @@ impl Ui {
             return Err(Failure::refused(format!("the question {id} needs an answer: {question}"))
                 .hint(format!("answer it in advance with --answer {id}=..., or run rear on a terminal")));
         }
-        print!("{question} ");
+        write!(std::io::stdout(), "{question} ")?;
         std::io::stdout().flush()?;
         wait_for_input(cancel)?;
         let mut line = String::new();
@@ -142,7 +142,7 @@ impl Ui {
                 .hint("run rear on a terminal: a passphrase cannot be given in advance"));
         }
         let quiet = Quiet::begin();
-        print!("{question} ");
+        write!(std::io::stdout(), "{question} ")?;
         std::io::stdout().flush()?;
         wait_for_input(cancel)?;
         let mut line = String::new();

@@ -5,7 +5,8 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
+use rustix::io::Errno;
 
 use crate::{Error, Result};
 
@@ -25,12 +26,18 @@ impl Lock {
             .truncate(false)
             // Nobody else may hold it and block every backup.
             .mode(0o600)
+            // It is written anew: never what a link leads to.
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(path)
             .map_err(Error::io("open the lock file", path))?;
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            return Err(Error::Locked { pid: pid.trim().to_owned() });
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut pid = String::new();
+                let _ = file.read_to_string(&mut pid);
+                return Err(Error::Locked { pid: pid.trim().to_owned() });
+            }
+            Err(error) => return Err(Error::io("lock", path)(error.into())),
         }
         let write = |file: &mut File| -> std::io::Result<()> {
             file.set_len(0)?;
@@ -55,5 +62,15 @@ mod tests {
         assert!(error.contains(&std::process::id().to_string()), "{error}");
         drop(first);
         Lock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path) = (dir.path().join("passwd"), dir.path().join("lock"));
+        std::fs::write(&file, "root").unwrap();
+        std::os::unix::fs::symlink(&file, &path).unwrap();
+        assert!(matches!(Lock::take(&path), Err(Error::Io { .. })));
+        assert_eq!(std::fs::read(&file).unwrap(), b"root");
     }
 }
