@@ -319,7 +319,7 @@ fn make(
         made.files.push((dir.clone(), inside.parts.iter().map(|part| part.bytes).sum()));
     }
     if let Some((out, temporary, bytes)) = iso {
-        medium::put(context, &temporary, out)?;
+        medium::put(context, &temporary, out, destinations.archive)?;
         made.files.push((out.clone(), bytes));
         made.on_own_disk = archive::lies_on_wanted_disk(context, machine, out);
     }

@@ -105,18 +105,34 @@ pub fn write(
     Ok((temporary, written.bytes))
 }
 
-/// Gives the finished ISO its name, in one step.
-pub fn put(context: &Context, temporary: &Path, out: &Path) -> Result<()> {
+/// Gives the finished ISO its name, in one step. Where this run saved no files (`saves_files`), a previous ISO that holds
+/// a backup is kept beside it.
+pub fn put(context: &Context, temporary: &Path, out: &Path, saves_files: bool) -> Result<()> {
     let fail = |error: std::io::Error| {
         Failure::failed(format!("cannot rename the finished ISO to {}: {error}", out.display()))
     };
-    if context.settings().keep_old_output_copy == config::Tristate::Yes && out.exists() {
+    let last_backup = !saves_files && holds_backup(out);
+    if (context.settings().keep_old_output_copy == config::Tristate::Yes || last_backup) && out.exists() {
         // A second name first, so that there is a medium under the usual name at every moment.
         let old = old_name(out);
         let _ = std::fs::remove_file(&old);
         std::fs::hard_link(out, &old).map_err(fail)?;
+        if last_backup {
+            context.ui.warn(format!(
+                "the previous {} holds a backup, and this one holds none: it is kept as {}",
+                out.display(),
+                old.display()
+            ));
+        }
     }
     std::fs::rename(temporary, out).map_err(fail)
+}
+
+/// Whether this is an ISO with an archive in a directory of its root, where `BACKUP_URL=iso:///DIR` puts it.
+fn holds_backup(iso: &Path) -> bool {
+    let Ok(volume) = medium::iso9660::Volume::open(iso) else { return false };
+    let Ok(Some(names)) = volume.list("/") else { return false };
+    names.iter().any(|name| matches!(volume.find(&format!("/{name}/{}", point::ARCHIVE)), Ok(Some(_))))
 }
 
 /// Name of the previous ISO, where it is kept.
@@ -168,6 +184,27 @@ mod tests {
         let known = serial("ttyS1,115200n8").unwrap();
         assert_eq!((known.unit, known.speed), (1, 115_200));
         assert!(serial("hvc0,115200").is_none());
+    }
+
+    #[test]
+    fn an_iso_with_a_backup_is_known_as_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, iso) = (dir.path().join("x"), dir.path().join("x.iso"));
+        std::fs::write(&file, "x").unwrap();
+        assert!(!holds_backup(&file) && !holds_backup(&iso));
+        for (target, wanted) in [("/backup/archive.tar.zst", true), ("/backup/layout.json", false)] {
+            let _ = std::fs::remove_file(&iso);
+            let made = std::process::Command::new("xorriso")
+                .args(["-as", "mkisofs", "-quiet", "-graft-points", "-o"])
+                .arg(&iso)
+                .arg(format!("{target}={}", file.display()))
+                .output();
+            if made.is_err() {
+                eprintln!("SKIPPED: xorriso is not installed");
+                return;
+            }
+            assert_eq!(holds_backup(&iso), wanted, "{target}");
+        }
     }
 
     #[test]
