@@ -136,7 +136,10 @@ pub(crate) fn ext(text: &str) -> Vec<String> {
         "Total journal size",
     ];
     let stable = |line: &&str| line.split_once(':').is_some_and(|(name, _)| STABLE.contains(&name));
-    text.lines().filter(stable).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    // The kernel sets it when a block of the journal is taken back for the first time, not whoever makes the filesystem.
+    let settled = |word: &&str| *word != "journal_incompat_revoke";
+    let words = |line: &str| line.split_whitespace().filter(settled).collect::<Vec<_>>().join(" ");
+    text.lines().filter(stable).map(words).collect()
 }
 
 /// Text in which each byte that is not UTF-8 can still be told from another.

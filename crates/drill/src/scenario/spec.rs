@@ -224,6 +224,9 @@ impl Spec {
         if !self.is_stacked() && (!self.volume.is_empty() || !self.assemble.is_empty()) {
             return Err("volumes and assemble need a build".to_owned());
         }
+        if self.is_stacked() && self.swap_file.is_some() {
+            return Err("a machine with a build cannot have a swap-file".to_owned());
+        }
         if let Some(index) = self.grub.iter().find(|index| **index >= self.disk.len()) {
             return Err(format!("GRUB cannot be installed on disk {index}, which is not there"));
         }
