@@ -17,6 +17,7 @@ mod run;
 mod steps;
 mod swapfile;
 mod sysfs;
+mod usage;
 
 pub use disk::{Sequences, Targets, WritableDisk, targets, targets_since};
 pub use error::Error;

@@ -9,6 +9,7 @@ use sys::Cmd;
 
 use crate::run::{ENDS, ENODEV, PATIENCE, Runner};
 use crate::sysfs;
+use crate::usage::is_usage;
 use crate::{Error, WritableDisk};
 
 impl Runner<'_> {
@@ -299,13 +300,4 @@ fn cmd(command: &Command) -> Cmd {
         Some(text) => cmd.stdin(text),
         None => cmd,
     }
-}
-
-/// Whether a program refused its options. Only the end of a long usage text is in the error: these are the last
-/// lines of mkfs.xfs and of mkfs.vfat, and what mkfs.btrfs says of a feature.
-fn is_usage(error: &sys::Error) -> bool {
-    let last_words =
-        ["Usage:", "<num> is xxx (bytes)", "this help message", "unrecognized filesystem feature"];
-    matches!(error, sys::Error::Failed { code: Some(1), stderr, .. }
-        if last_words.iter().any(|words| stderr.contains(words)))
 }

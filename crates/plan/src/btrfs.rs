@@ -59,18 +59,30 @@ pub(crate) fn refuse(fs: &Filesystem, btrfs: &Btrfs) -> Option<String> {
 
 /// The commands that make it on this device and the others.
 pub(crate) fn commands(fs: &Filesystem, btrfs: &Btrfs, device: &str, others: &[String]) -> Vec<Command> {
-    let newest = command(fs, btrfs, device, others, false);
-    // A tool that cannot make a block group tree must fail; one that need not make one does not know the word.
-    let older = if btrfs.feature_compat_ro & BLOCK_GROUP_TREE == 0 {
-        vec![command(fs, btrfs, device, others, true)]
-    } else {
-        Vec::new()
-    };
+    let newest = command(fs, btrfs, device, others, Age::Newest);
+    let mut older = Vec::new();
+    // A tool that cannot make what the original has must fail; one that need not make it does not know the word.
+    if btrfs.feature_compat_ro & BLOCK_GROUP_TREE == 0 {
+        older.push(command(fs, btrfs, device, others, Age::RuntimeFeatures));
+        if btrfs.feature_compat_ro & FREE_SPACE_TREE == 0 {
+            older.push(command(fs, btrfs, device, others, Age::Oldest));
+        }
+    }
     vec![Command { older, ..newest }]
 }
 
-/// `old`: before 6.3, where the free space tree was a "runtime feature" and there was no block group tree.
-fn command(fs: &Filesystem, btrfs: &Btrfs, device: &str, others: &[String], old: bool) -> Command {
+/// Versions of btrfs-progs that take different options.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Age {
+    /// 6.3 and later.
+    Newest,
+    /// From 5.7 to 6.2, where the free space tree was a "runtime feature" and there was no block group tree.
+    RuntimeFeatures,
+    /// Before 5.7 (Ubuntu 20.04, SLES 15 up to SP3): no free space tree, and in 4.x no word for the only checksum.
+    Oldest,
+}
+
+fn command(fs: &Filesystem, btrfs: &Btrfs, device: &str, others: &[String], age: Age) -> Command {
     let word = |name: &str, on: bool| format!("{}{name}", if on { "" } else { "^" });
     let incompat = |name: &str, bit: u64| word(name, btrfs.feature_incompat & bit != 0);
     let compat_ro = |name: &str, bit: u64| word(name, btrfs.feature_compat_ro & bit != 0);
@@ -85,11 +97,13 @@ fn command(fs: &Filesystem, btrfs: &Btrfs, device: &str, others: &[String], old:
     let tree = compat_ro("free-space-tree", FREE_SPACE_TREE);
     let mut args: Vec<String> = vec!["-q".into(), "-f".into()];
     let mut option = |name: &str, value: String| args.extend([name.to_owned(), value]);
-    if old {
-        option("-R", tree);
-    } else {
-        features.push(tree);
-        features.push(compat_ro("block-group-tree", BLOCK_GROUP_TREE));
+    match age {
+        Age::Newest => {
+            features.push(tree);
+            features.push(compat_ro("block-group-tree", BLOCK_GROUP_TREE));
+        }
+        Age::RuntimeFeatures => option("-R", tree),
+        Age::Oldest => {}
     }
     option("-O", features.join(","));
     if !fs.uuid.is_empty() {
@@ -105,7 +119,9 @@ fn command(fs: &Filesystem, btrfs: &Btrfs, device: &str, others: &[String], old:
         "blake2b" => "blake2",
         other => other,
     };
-    option("--csum", checksum.to_owned());
+    if age != Age::Oldest || checksum != "crc32c" {
+        option("--csum", checksum.to_owned());
+    }
     option("-d", btrfs.data_profile.clone());
     option("-m", btrfs.metadata_profile.clone());
     // With several devices the number is the same for each; those get their sizes when it is mounted.
@@ -266,6 +282,18 @@ mod tests {
             ["mkfs.btrfs -q -f -R free-space-tree -O extref,skinny-metadata,no-holes -U \
               ccdcc0c8-e50a-4817-b2d8-2c6d2b950e70 -L 'my data' -n 16384 -s 4096 --csum xxhash -d single -m dup -b 1073741824 \
               /dev/vda2"]
+        );
+        // What the oldest tool makes too.
+        let mut plain = btrfs.clone();
+        plain.feature_compat_ro = 0;
+        plain.checksum = "crc32c".into();
+        let older = commands(&fs, &plain, "/dev/vda2", &[]).remove(0).older;
+        assert_eq!(
+            lines(&older[1..]),
+            [
+                "mkfs.btrfs -q -f -O extref,skinny-metadata,no-holes -U ccdcc0c8-e50a-4817-b2d8-2c6d2b950e70 -L 'my data' \
+              -n 16384 -s 4096 -d single -m dup -b 1073741824 /dev/vda2"
+            ]
         );
         btrfs.feature_compat_ro = 9;
         btrfs.feature_incompat = 0x41 | MIXED_GROUPS;

@@ -16,6 +16,9 @@ pub(crate) fn refuse(swap: &Swap) -> Option<String> {
     None
 }
 
+/// What stands in the place of the UUID where there is none.
+const NO_UUID: &str = "00000000-0000-0000-0000-000000000000";
+
 /// The commands that make it on this device.
 pub(crate) fn commands(swap: &Swap, device: &str) -> Vec<Command> {
     let mut args = vec!["--force".to_owned()];
@@ -25,7 +28,8 @@ pub(crate) fn commands(swap: &Swap, device: &str) -> Vec<Command> {
     if !swap.label.is_empty() {
         args.extend(["--label".into(), swap.label.clone()]);
     }
-    let uuid = if swap.uuid.is_empty() { "clear" } else { &swap.uuid };
+    // "clear" is a word for the same of util-linux 2.38 and later.
+    let uuid = if swap.uuid.is_empty() { NO_UUID } else { &swap.uuid };
     args.extend(["--uuid".into(), uuid.to_owned(), device.to_owned()]);
     vec![Command::new("mkswap", args)]
 }
