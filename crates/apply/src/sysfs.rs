@@ -150,23 +150,34 @@ fn mapped_partitions(sys: &dyn Sys, disk: &str) -> Result<BTreeMap<u32, Part>> {
 /// Where a partition of a device-mapper disk begins, in units of 512 bytes: only device-mapper's own table
 /// (`0 LENGTH linear MAJOR:MINOR OFFSET`) knows. A logical partition lies in the extended one.
 fn mapped_start(sys: &dyn Sys, disk: &str, part: &str) -> Result<u64> {
-    let mapped = sys.read_opt(dir(part).join("dm/name"))?.unwrap_or_default();
+    let mapped = sys.read_text(dir(part).join("dm/name"))?.trim().to_owned();
     let cmd = Cmd::new("dmsetup").args(["table", &mapped]);
     let table = sys.run(&cmd)?.text();
-    let words: Vec<&str> = table.split_whitespace().collect();
-    let offset = match words.as_slice() {
-        ["0", _, "linear", _, offset] => offset.parse::<u64>().ok(),
-        _ => None,
+    let unexpected = |what: &'static str| {
+        let version = sys.version(&Cmd::new("dmsetup").arg("--version").accept(&[1]));
+        let detail = format!("{what} in '{}'", table.trim());
+        SysError::Answer { what: format!("'{}'{version}", cmd.line()), detail }
     };
-    let unexpected = || SysError::Answer { what: cmd.line(), detail: format!("'{}'", table.trim()) };
-    let offset = offset.ok_or_else(unexpected)?;
+    let offset = linear_offset(&table).map_err(unexpected)?;
     match below(sys, part)?.as_slice() {
         [outer] if outer == disk => Ok(offset),
         [outer] if outer != part && is_mapped(outer) => {
             Ok(mapped_start(sys, disk, outer)?.saturating_add(offset))
         }
-        _ => Err(unexpected()),
+        _ => Err(unexpected("no range of the disk or of a partition on it")),
     }
+}
+
+/// The offset of a table that is one linear range, in units of 512 bytes; else what is wrong with it.
+fn linear_offset(table: &str) -> Result<u64, &'static str> {
+    let words: Vec<&str> = table.split_whitespace().collect();
+    let ["0", length, "linear", below, offset] = words.as_slice() else {
+        return Err("no single range 'START LENGTH linear MAJOR:MINOR OFFSET'");
+    };
+    length.parse::<u64>().map_err(|_| "no number as the length")?;
+    let numbers = below.split_once(':').map(|(major, minor)| (major.parse::<u32>(), minor.parse::<u32>()));
+    let Some((Ok(_), Ok(_))) = numbers else { return Err("no MAJOR:MINOR as the device") };
+    offset.parse().map_err(|_| "no number as the offset")
 }
 
 /// The directory of any block device in sysfs, partitions included.
@@ -241,4 +252,27 @@ pub(crate) fn user_of(sys: &dyn Sys, name: &str) -> Result<Option<(String, Strin
         return Ok(Some((what, format!("switch it off (swapoff {})", node.display()))));
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::linear_offset;
+
+    #[test]
+    fn only_a_single_linear_range_has_an_offset() {
+        assert_eq!(linear_offset("0 1024000 linear 253:0 2048\n"), Ok(2048));
+        for (table, field) in [
+            ("", "range"),
+            ("x: 0 1024000 linear 253:0 2048\n", "range"),
+            ("0 1024000 linear 253:0\n", "range"),
+            ("0 100 linear 253:0 2048\n100 50 linear 253:0 9000\n", "range"),
+            ("0 1024000 crypt aes - 0 253:0 4096\n", "range"),
+            ("0 - linear 253:0 2048\n", "length"),
+            ("0 1024000 linear /dev/sda 2048\n", "MAJOR:MINOR"),
+            ("0 1024000 linear 253:0 0x800\n", "offset"),
+        ] {
+            let why = linear_offset(table).unwrap_err();
+            assert!(why.contains(field), "{table}: {why}");
+        }
+    }
 }

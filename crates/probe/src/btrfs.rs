@@ -9,6 +9,7 @@ use layout::{
 use sys::{Cmd, Sys, SysExt};
 
 use crate::bytes::{has, le16, le32, le64, text, uuid};
+use crate::error::with_version;
 use crate::mounts::{self, MountEntry};
 use crate::rules::is_below;
 use crate::{Error, Result, block};
@@ -209,14 +210,19 @@ fn mounted_one(
     let ask = |args: &[&str]| -> Result<String> {
         Ok(sys.run(&Cmd::new("btrfs").args(args.iter().copied()).arg(point))?.text())
     };
-    btrfs.subvolumes = tool::subvolumes(
-        &ask(&["subvolume", "list", "-a", "-u", "-q"])?,
-        &ask(&["subvolume", "list", "-a", "-r"])?,
-    )?;
-    btrfs.default_subvolume =
-        tool::default_subvolume(&ask(&["subvolume", "get-default"])?, &btrfs.subvolumes)?;
     let base = format!("/sys/fs/btrfs/{uuid}");
-    btrfs.quota = quota(sys, &base, &btrfs, &|| ask(&["qgroup", "show", "-p", "--raw"]))?;
+    let told = || -> Result<Btrfs> {
+        let mut told = btrfs.clone();
+        told.subvolumes = tool::subvolumes(
+            &ask(&["subvolume", "list", "-a", "-u", "-q"])?,
+            &ask(&["subvolume", "list", "-a", "-r"])?,
+        )?;
+        told.default_subvolume =
+            tool::default_subvolume(&ask(&["subvolume", "get-default"])?, &told.subvolumes)?;
+        told.quota = quota(sys, &base, &told, &|| ask(&["qgroup", "show", "-p", "--raw"]))?;
+        Ok(told)
+    };
+    btrfs = with_version(sys, &Cmd::new("btrfs").arg("--version"), told())?;
     let mixed = profile(sys, &base, "mixed")?;
     btrfs.data_profile = if mixed.is_empty() { profile(sys, &base, "data")? } else { mixed.clone() };
     btrfs.metadata_profile = if mixed.is_empty() { profile(sys, &base, "metadata")? } else { mixed };

@@ -1,5 +1,7 @@
 //! What can go wrong while the machine is looked at. Says nothing about what the storage may be used for.
 
+use sys::{Cmd, Sys, SysExt};
+
 /// Why this machine could not be turned into a layout.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -23,6 +25,18 @@ pub enum Error {
         /// The file.
         what: String,
         /// What is wrong with it.
+        detail: String,
+    },
+    /// A program printed something of a form that is not known.
+    #[error(
+        "{what}{version} cannot be understood: {detail}; please report this with what the program prints"
+    )]
+    Answer {
+        /// What was read, with the program's name: "the output of 'btrfs subvolume list'".
+        what: String,
+        /// Version of the program in brackets, where it tells.
+        version: String,
+        /// The field, and the line in which it was looked for.
         detail: String,
     },
     /// An array runs that has lost too many members.
@@ -49,3 +63,11 @@ pub enum Error {
 
 /// Result of looking at the machine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Adds its version to what cannot be understood of a program's answer; `ask` makes the program tell it.
+pub(crate) fn with_version<T>(sys: &dyn Sys, ask: &Cmd, result: Result<T>) -> Result<T> {
+    result.map_err(|error| match error {
+        Error::Answer { what, detail, .. } => Error::Answer { what, version: sys.version(ask), detail },
+        other => other,
+    })
+}

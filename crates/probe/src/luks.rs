@@ -152,14 +152,15 @@ fn describe(copy: &Copy) -> Option<Luks> {
         let bound = words(digest.get("keyslots")).iter().any(|name| *name == number.to_string());
         let Some(kdf) = slot.get("kdf").filter(|_| bound) else { continue };
         key_bytes = u32::try_from(slot.get("key_size")?.as_u64()?).ok()?;
-        let count = |name: &str| kdf.get(name).and_then(Value::as_u64).unwrap_or_default();
-        keyslots.push(Keyslot {
-            number,
-            pbkdf: kdf.get("type")?.as_str()?.to_owned(),
-            iterations: count("iterations").max(count("time")),
-            memory: count("memory"),
-            parallel: u32::try_from(count("cpus")).ok()?,
-        });
+        let pbkdf = kdf.get("type")?.as_str()?.to_owned();
+        let count = |name: &str| kdf.get(name).and_then(Value::as_u64);
+        let (iterations, memory, parallel) = match pbkdf.as_str() {
+            "pbkdf2" => (count("iterations")?, 0, 0),
+            "argon2i" | "argon2id" => (count("time")?, count("memory")?, u32::try_from(count("cpus")?).ok()?),
+            // What is not known yet comes back with its header.
+            _ => (0, 0, 0),
+        };
+        keyslots.push(Keyslot { number, pbkdf, iterations, memory, parallel });
     }
     let mut tokens: Vec<String> = Vec::new();
     for (_, token) in json.get("tokens").and_then(numbered).unwrap_or_default() {
@@ -172,7 +173,11 @@ fn describe(copy: &Copy) -> Option<Luks> {
         version: 2,
         label: text(&copy.binary, 24, 48)?,
         subsystem: text(&copy.binary, 208, 48)?,
-        cipher: segment.get("encryption").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        // A disk that encrypts by itself (`hw-opal`) has no cipher; everything else has one.
+        cipher: match segment.get("encryption") {
+            None if segment.get("type")?.as_str()? != "crypt" => String::new(),
+            encryption => encryption?.as_str()?.to_owned(),
+        },
         // With integrity, the stored key is that of the cipher followed by that of the integrity algorithm.
         key_bits: key_bytes.checked_sub(integrity_key(&integrity))?.checked_mul(8)?,
         hash: digest.get("hash")?.as_str()?.to_owned(),

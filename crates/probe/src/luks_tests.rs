@@ -140,6 +140,23 @@ fn damaged_headers_are_named_and_never_taken_for_nothing() {
     assert!(why(&image(&[(Some(&future), size)])).contains("version 3 is not known"));
     let odd = edited(LABELLED[0], size, 0, |json| json.replace("\"dynamic\"", "17"));
     assert!(why(&image(&[(Some(&odd), size), (None, size)])).contains("unexpected form"));
+    // A field that is gone or of another form is no zero.
+    for (field, other) in [
+        ("\"memory\":1024", "\"memory_kib\":1024"),
+        ("\"cpus\":1", "\"cpus\":\"1\""),
+        ("\"time\":4", "\"time\":-4"),
+        ("\"hash\":\"sha256\",\"iterations\":1000,\"salt\":\"6C", "\"hash\":\"sha256\",\"salt\":\"6C"),
+        ("\"encryption\":\"aes-xts-plain64\",\"sector_size\"", "\"sector_size\""),
+        ("\"sector_size\":4096", "\"sector_size\":\"4k\""),
+        ("\"offset\":\"4194304\"", "\"offset\":4194304"),
+    ] {
+        let odd = edited(ARGON[0], 32 << 10, 0, |json| {
+            assert!(json.contains(field), "{field}");
+            json.replace(field, other)
+        });
+        let found = why(&image(&[(Some(&odd), 32 << 10), (None, 32 << 10)]));
+        assert!(found.contains("unexpected form"), "{field}: {found}");
+    }
     let cut = image(&[(Some(LABELLED[0]), size)]);
     cut.as_file().set_len(6000).unwrap();
     assert!(why(&cut).contains("its checksum is wrong"));

@@ -5,6 +5,7 @@ use layout::{Disk, Multipath};
 use sys::{Cmd, Sys, SysExt};
 
 use crate::block::Block;
+use crate::error::with_version;
 use crate::mounts::device_path;
 use crate::table::Seen;
 use crate::{Error, Result, identity};
@@ -72,25 +73,46 @@ fn partition_number(uuid: &str, disk: &str) -> Option<u32> {
 /// Where a partition begins, in units of 512 bytes. sysfs does not know it: device-mapper's table does
 /// (`START LENGTH linear MAJOR:MINOR OFFSET`).
 fn start(sys: &dyn Sys, blocks: &[Block], disk: &Block, part: &Block) -> Result<u64> {
-    let mapped = sys.read_opt(format!("/sys/block/{}/dm/name", part.name))?.unwrap_or_default();
+    let ask = Cmd::new("dmsetup").arg("--version").accept(&[1]);
+    with_version(sys, &ask, start_of(sys, blocks, disk, part))
+}
+
+fn start_of(sys: &dyn Sys, blocks: &[Block], disk: &Block, part: &Block) -> Result<u64> {
+    let mapped = sys.read_text(format!("/sys/block/{}/dm/name", part.name))?.trim().to_owned();
     let table = sys.run(&Cmd::new("dmsetup").args(["table", &mapped]))?.text();
-    let words: Vec<&str> = table.split_whitespace().collect();
-    let found = match words.as_slice() {
-        ["0", _, "linear", below, offset] => offset.parse::<u64>().ok().map(|offset| (*below, offset)),
-        _ => None,
-    };
-    let malformed = || Error::Malformed {
-        what: format!("dmsetup table {mapped}"),
-        detail: format!("'{}' is not one linear range of the disk or of a partition", table.trim()),
-    };
-    let (below, offset) = found.ok_or_else(malformed)?;
+    let (below, offset) = linear(&mapped, &table)?;
     if below == disk.number {
         return Ok(offset);
     }
     // A logical partition lies in the extended one.
     let outer = blocks.iter().find(|block| block.number == below && block.name != part.name);
-    let outer = outer.filter(|outer| outer.slaves.contains(&disk.name)).ok_or_else(malformed)?;
-    Ok(start(sys, blocks, disk, outer)?.saturating_add(offset))
+    let outer = outer
+        .filter(|outer| outer.slaves.contains(&disk.name))
+        .ok_or_else(|| unexpected(&mapped, &table, "the device of the disk or of a partition on it"))?;
+    Ok(start_of(sys, blocks, disk, outer)?.saturating_add(offset))
+}
+
+fn unexpected(mapped: &str, table: &str, field: &str) -> Error {
+    Error::Answer {
+        what: format!("the output of 'dmsetup table {mapped}'"),
+        version: String::new(),
+        detail: format!("no {field} in '{}'", table.trim()),
+    }
+}
+
+/// Device and offset of a table that is one linear range.
+fn linear<'a>(mapped: &str, table: &'a str) -> Result<(&'a str, u64)> {
+    let wrong = |field| unexpected(mapped, table, field);
+    let words: Vec<&str> = table.split_whitespace().collect();
+    let ["0", length, "linear", below, offset] = words.as_slice() else {
+        return Err(wrong("single range 'START LENGTH linear MAJOR:MINOR OFFSET'"));
+    };
+    length.parse::<u64>().map_err(|_| wrong("number as the length"))?;
+    let number = below
+        .split_once(':')
+        .filter(|(major, minor)| major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok());
+    number.ok_or_else(|| wrong("MAJOR:MINOR as the device"))?;
+    Ok((below, offset.parse().map_err(|_| wrong("number as the offset"))?))
 }
 
 /// What the disk behind the paths is.
@@ -146,6 +168,29 @@ mod tests {
         assert_eq!(wwn("0QEMU_QEMU_HARDDISK_drive-scsi0-0-0-0"), None);
         assert_eq!(wwn("3ATA"), None);
         assert_eq!(wwn(""), None);
+    }
+
+    #[test]
+    fn a_table_of_another_form_is_an_error_that_names_tool_and_field() {
+        // The kernel writes the line itself: dmsetup 1.02.175 (Debian 11) to 1.02.205 (Debian 13) print it alike, and so
+        // do those of RHEL 8 and 9 and of SLES 15.
+        assert_eq!(linear("mpatha-part1", "0 1024000 linear 253:0 2048\n").unwrap(), ("253:0", 2048));
+        for (table, field) in [
+            ("", "single range"),
+            ("No devices found\n", "single range"),
+            // What is printed without a name in the question.
+            ("mpatha-part1: 0 1024000 linear 253:0 2048\n", "single range"),
+            ("0 1024000 linear 253:0\n", "single range"),
+            ("0 100 linear 253:0 2048\n100 50 linear 253:0 9000\n", "single range"),
+            ("5 1024000 linear 253:0 2048\n", "single range"),
+            ("0 1024000 striped 2 128 253:0 2048\n", "single range"),
+            ("0 many linear 253:0 2048\n", "length"),
+            ("0 1024000 linear sda 2048\n", "MAJOR:MINOR"),
+            ("0 1024000 linear 253:0 -\n", "offset"),
+        ] {
+            let error = linear("mpatha-part1", table).unwrap_err().to_string();
+            assert!(error.contains("'dmsetup table mpatha-part1'") && error.contains(field), "{error}");
+        }
     }
 
     #[test]

@@ -75,6 +75,15 @@ pub trait SysExt: Sys {
         }
     }
 
+    /// What an error says of a program's version: the first line that this command prints, in brackets with a blank in
+    /// front; empty when it prints none. To be asked only when there is an error.
+    fn version(&self, ask: &Cmd) -> String {
+        let Ok(output) = self.run(ask) else { return String::new() };
+        let text = output.text();
+        let words: Vec<&str> = text.trim().lines().next().unwrap_or_default().split_whitespace().collect();
+        if words.is_empty() { String::new() } else { format!(" ({})", words.join(" ")) }
+    }
+
     /// Runs a program and parses its standard output as JSON.
     fn run_json<T: DeserializeOwned>(&self, cmd: &Cmd) -> Result<T> {
         let output = self.run(cmd)?;
