@@ -6,7 +6,6 @@
 //! sufficient only where no module is needed.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,10 @@ use sys::{Cmd, Sys, SysExt};
 
 use crate::rooted;
 use crate::{Error, Result};
+
+mod content;
+
+use content::{module_name, modules_in};
 
 /// Names that distributions give the initramfs of a kernel release, in `/boot`.
 const NAMES: [(&str, &str); 3] = [("initrd.img-", ""), ("initramfs-", ".img"), ("initrd-", "")];
@@ -212,156 +215,10 @@ fn needed_modules(sys: &dyn Sys, root: &Path) -> Result<BTreeSet<String>> {
     Ok(needed)
 }
 
-/// A module's name from its path: without directory and endings, with `_` as the kernel prints it.
-fn module_name(path: &str) -> String {
-    let file = path.trim().rsplit('/').next().unwrap_or_default();
-    file.split(".ko").next().unwrap_or_default().replace('-', "_")
-}
-
-/// Names of all modules in an initramfs; `None` when its compression is none that can be read here.
-fn modules_in(sys: &dyn Sys, root: &Path, path: &Path) -> Result<Option<BTreeSet<String>>> {
-    let bad = |detail: String| Error::Initramfs { path: path.to_owned(), detail };
-    let mut file = std::io::BufReader::new(std::fs::File::open(path).map_err(Error::io("open", path))?);
-    let mut names = BTreeSet::new();
-    // Uncompressed archives (microcode) may come in front; the last part may be compressed.
-    let rest = loop {
-        let mut magic = [0; 6];
-        let got = read_up_to(&mut file, &mut magic).map_err(Error::io("read", path))?;
-        if got < magic.len() {
-            return Ok(Some(names));
-        }
-        if magic.starts_with(b"07070") {
-            walk(&mut (magic.as_slice().chain(&mut file)), &mut names).map_err(bad)?;
-            // Zeros fill the archive up to a block; the next part begins behind them.
-            match skip_zeros(&mut file).map_err(Error::io("read", path))? {
-                true => continue,
-                false => return Ok(Some(names)),
-            }
-        }
-        break magic;
-    };
-    if rest.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let mut plain = zstd::stream::read::Decoder::new(rest.as_slice().chain(file))
-            .map_err(|error| bad(error.to_string()))?;
-        walk(&mut plain, &mut names).map_err(bad)?;
-        return Ok(Some(names));
-    }
-    // Other compressions: the restored system's own lister knows them all.
-    let Some(lister) = rooted::program(root, &["lsinitramfs", "lsinitrd", "lsinitcpio"]) else {
-        return Ok(None);
-    };
-    let inside = Path::new("/").join(path.strip_prefix(root).unwrap_or(path));
-    let output = sys.run(&Cmd::new(lister).arg(inside.to_string_lossy()).chroot(root))?;
-    names.extend(output.text().split_whitespace().filter(|word| word.contains(".ko")).map(module_name));
-    // A lister that lists nothing did not understand the file, or could not work where it ran.
-    Ok((!names.is_empty()).then_some(names))
-}
-
-fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut got = 0;
-    while got < buffer.len() {
-        match from.read(&mut buffer[got..])? {
-            0 => break,
-            more => got += more,
-        }
-    }
-    Ok(got)
-}
-
-/// Skips zeros; whether anything follows.
-fn skip_zeros(from: &mut impl std::io::BufRead) -> std::io::Result<bool> {
-    loop {
-        let buffer = from.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok(false);
-        }
-        let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
-        let more = zeros < buffer.len();
-        from.consume(zeros);
-        if more {
-            return Ok(true);
-        }
-    }
-}
-
-/// Walks one newc archive up to its trailer (Linux, `Documentation/driver-api/early-userspace/buffer-format.rst`) and collects
-/// the modules in it.
-fn walk(from: &mut impl Read, names: &mut BTreeSet<String>) -> Result<(), String> {
-    loop {
-        let mut header = [0; 110];
-        from.read_exact(&mut header).map_err(|error| error.to_string())?;
-        if !header.starts_with(b"07070") {
-            return Err("a cpio header is broken".into());
-        }
-        let number = |field: usize| -> Result<u64, String> {
-            let digits = std::str::from_utf8(&header[6 + field * 8..14 + field * 8]).unwrap_or_default();
-            u64::from_str_radix(digits, 16).map_err(|_| "a cpio header is broken".to_owned())
-        };
-        let (size, name_size) = (number(6)?, number(11)?);
-        if name_size > 4096 {
-            return Err("a name in the cpio archive is too long".into());
-        }
-        // Header and name together, and the content, are padded to 4 bytes.
-        let padded_name = (110 + name_size).next_multiple_of(4) - 110;
-        let mut name = vec![0; usize::try_from(padded_name).unwrap_or(0)];
-        from.read_exact(&mut name).map_err(|error| error.to_string())?;
-        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-        let name = String::from_utf8_lossy(&name[..end]);
-        if name == "TRAILER!!!" {
-            return Ok(());
-        }
-        if name.ends_with(".ko") || name.contains(".ko.") {
-            names.insert(module_name(&name));
-        }
-        let content = size.next_multiple_of(4);
-        let copied = std::io::copy(&mut from.by_ref().take(content), &mut std::io::sink())
-            .map_err(|error| error.to_string())?;
-        if copied < content {
-            return Err("the cpio archive is cut off".into());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::content::tests::member;
     use super::*;
-
-    fn member(name: &str, content: &[u8]) -> Vec<u8> {
-        let mut out = b"070701".to_vec();
-        for field in [0, 0o100_644, 0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0] {
-            out.extend(format!("{field:08x}").into_bytes());
-        }
-        out.extend(name.as_bytes());
-        out.push(0);
-        out.resize(out.len().next_multiple_of(4), 0);
-        out.extend(content);
-        out.resize(out.len().next_multiple_of(4), 0);
-        out
-    }
-
-    #[test]
-    fn modules_behind_microcode_are_found() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("initrd");
-        let mut early = [member("kernel/x86/microcode/a.bin", b"abc"), member("TRAILER!!!", b"")].concat();
-        early.resize(early.len().next_multiple_of(512), 0);
-        let main = [
-            member("usr/lib/modules/6.1/kernel/drivers/block/virtio-blk.ko", b"12345"),
-            member("usr/lib/modules/6.1/kernel/drivers/ata/ahci.ko.xz", b""),
-            member("TRAILER!!!", b""),
-        ]
-        .concat();
-        let packed = zstd::encode_all(main.as_slice(), 1).unwrap();
-        for rest in [main.clone(), packed] {
-            std::fs::write(&path, [early.clone(), rest].concat()).unwrap();
-            let names = modules_in(&sys::Forbid, dir.path(), &path).unwrap().unwrap();
-            assert_eq!(names.into_iter().collect::<Vec<_>>(), ["ahci", "virtio_blk"]);
-        }
-        std::fs::write(&path, &main[..200]).unwrap();
-        assert!(matches!(modules_in(&sys::Forbid, dir.path(), &path), Err(Error::Initramfs { .. })));
-        std::fs::write(&path, b"\x1f\x8b\x08 gzip").unwrap();
-        assert_eq!(modules_in(&sys::Forbid, dir.path(), &path).unwrap(), None);
-    }
 
     #[test]
     fn what_cannot_be_examined_suffices_only_where_no_driver_is_needed() {
@@ -408,11 +265,5 @@ mod tests {
             &[member("lib/virtio_blk.ko", b""), member("TRAILER!!!", b"")].concat(),
         );
         assert_eq!(why(&virtio), None);
-    }
-
-    #[test]
-    fn names_are_as_the_kernel_prints_them() {
-        assert_eq!(module_name("kernel/drivers/scsi/virtio-scsi.ko.zst"), "virtio_scsi");
-        assert_eq!(module_name("../../../../module/sd_mod"), "sd_mod");
     }
 }

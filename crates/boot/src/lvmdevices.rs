@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sys::{Cmd, Sys};
+use sys::{Cmd, Sys, SysExt};
 
 use crate::rooted::{program, resolve};
 use crate::{Error, Result};
@@ -91,7 +91,7 @@ fn renew(tool: &Lvm<'_>, path: &Path, wanted: &BTreeMap<String, &PathBuf>) -> Re
     }
     match tool.stale(wanted)?.first() {
         None => Ok(done),
-        Some(pvid) => Err(wrong("lvmdevices", format!("it still does not find {pvid} on its device"))),
+        Some(pvid) => Err(tool.wrong("lvmdevices", format!("it still does not find {pvid} on its device"))),
     }
 }
 
@@ -99,10 +99,6 @@ fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".rear-orig");
     PathBuf::from(name)
-}
-
-fn wrong(command: &str, detail: String) -> Error {
-    sys::Error::Answer { what: format!("lvm {command}"), detail }.into()
 }
 
 /// LVM of the restored system.
@@ -118,19 +114,25 @@ impl Lvm<'_> {
         Ok(self.sys.run(&cmd.chroot(self.root))?.text())
     }
 
+    /// What cannot be understood of the answer to a command, with LVM's version.
+    fn wrong(&self, command: &str, detail: String) -> Error {
+        let version = self.sys.version(&Cmd::new(&self.program).arg("version").chroot(self.root));
+        sys::Error::Answer { what: format!("lvm {command}{version}"), detail }.into()
+    }
+
     /// Whether LVM uses the devices file at all; versions without it do not know the setting.
     fn uses_file(&self) -> Result<bool> {
         let text = self.run(&["lvmconfig", "--type", "full", "devices/use_devicesfile"])?;
         match text.trim() {
             "use_devicesfile=1" => Ok(true),
             "use_devicesfile=0" => Ok(false),
-            other => Err(wrong("lvmconfig", format!("use_devicesfile is neither 0 nor 1 in '{other}'"))),
+            other => Err(self.wrong("lvmconfig", format!("use_devicesfile is neither 0 nor 1 in '{other}'"))),
         }
     }
 
     /// The entries that do not lead to their device.
     fn stale(&self, wanted: &BTreeMap<String, &PathBuf>) -> Result<Vec<String>> {
-        let found = parse(&self.run(&["lvmdevices"])?)?;
+        let found = parse(&self.run(&["lvmdevices"])?).map_err(|detail| self.wrong("lvmdevices", detail))?;
         let real = |path: &Path| self.sys.canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let is_right = |pvid: &String, node: &Path| {
             let mut entries = found.iter().filter(|(of, _)| of == pvid);
@@ -152,18 +154,31 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// What `lvmdevices` prints: the PVID of each entry, and the device to which it leads now.
-fn parse(text: &str) -> Result<Vec<(String, Option<String>)>> {
+/// What `lvmdevices` prints: the PVID of each entry, and the device to which it leads now. Else what is wrong with it.
+fn parse(text: &str) -> Result<Vec<(String, Option<String>)>, String> {
     let mut found = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let malformed = |what: &str| wrong("lvmdevices", format!("{what} in the line '{line}'"));
+        let malformed = |what: &str| format!("{what} in the line '{line}'");
         let rest = line.strip_prefix("Device ").ok_or_else(|| malformed("no 'Device'"))?;
-        let device = rest.split_whitespace().next().filter(|word| !word.contains('='));
+        let device = rest.split_whitespace().next();
+        // The kernel's name of the device, or that there is none.
+        let device = device.filter(|word| is_nothing(word) || word.starts_with('/'));
         let device = device.ok_or_else(|| malformed("no name of the device"))?;
-        let pvid = field(rest, "PVID").ok_or_else(|| malformed("no PVID"))?;
-        found.push((pvid.to_owned(), Some(device.to_owned()).filter(|device| device != "none")));
+        let pvid = field(rest, "PVID").filter(|pvid| is_nothing(pvid) || is_pvid(pvid));
+        let pvid = pvid.ok_or_else(|| malformed("no PVID"))?;
+        found.push((pvid.to_owned(), Some(device.to_owned()).filter(|device| !is_nothing(device))));
     }
     Ok(found)
+}
+
+/// What stands in the place of a field without a value (a dot in the first versions).
+fn is_nothing(text: &str) -> bool {
+    text == "none" || text == "."
+}
+
+/// Whether this is a UUID of LVM without its dashes.
+fn is_pvid(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Why the initramfs has a copy of the file, if it does: initramfs-tools packs all of `/etc/lvm`; dracut packs `lvm.conf` alone,

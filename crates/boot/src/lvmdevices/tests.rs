@@ -100,6 +100,8 @@ impl Sys for Script {
     }
 }
 
+const VERSION: (&str, Option<&str>) =
+    ("version", Some("  LVM version:     2.03.31(2) (2025-02-27)\n  Library version: 1\n"));
 const USED: (&str, Option<&str>) = ("lvmconfig", Some("use_devicesfile=1\n"));
 
 #[test]
@@ -124,6 +126,68 @@ fn what_leads_to_its_device_stays() {
     assert!(script.is_done());
     assert_eq!(std::fs::read_to_string(file(&dir, "system.devices")).unwrap(), RHEL94);
     assert!(!file(&dir, "system.devices.rear-orig").exists());
+}
+
+/// `lvmdevices` for three devices of which the third is gone, as the tools of Debian print it (loop devices there), and
+/// for a disk, an array and a multipath device of RHEL 9.
+const OUTPUTS: [(&str, &str); 4] = [
+    (
+        "2.03.16 (Debian 12)",
+        "  Device /dev/loop2 IDTYPE=loop_file IDNAME=/tmp/l1.img DEVNAME=/dev/loop2 PVID=G6YcFO5nFztRis2YPH5IfdXvxV7tKaf1\n  \
+         Device /dev/loop3 IDTYPE=loop_file IDNAME=/tmp/l2.img DEVNAME=/dev/loop3 PVID=sdElmQ6IrdjyqluWHk26Q6dLEgRllP6z\n  \
+         Device none IDTYPE=loop_file IDNAME=/tmp/l3.img DEVNAME=/dev/loop4 PVID=uHRfbR6S6eI8bj7FRJtI674UfMGYWqyt\n",
+    ),
+    (
+        "2.03.31 (Debian 13)",
+        "  Device /dev/loop2 IDTYPE=loop_file IDNAME=/tmp/l1.img DEVNAME=/dev/loop2 PVID=feclrrTSlpcY5dyjtU3lB1WxUviQVses\n  \
+         Device /dev/loop3 IDTYPE=loop_file IDNAME=/tmp/l2.img DEVNAME=/dev/loop3 PVID=NUanIH12QBcghf3fxZjP51hTpix3M3QK\n  \
+         Device none IDTYPE=loop_file IDNAME=/tmp/l3.img DEVNAME=/dev/loop4 PVID=klopkaUKfytdDfQDFUJBf7ov1c1kca51\n",
+    ),
+    (
+        "2.03.14 (RHEL 9, after its source: tools/lvmdevices.c)",
+        "  Device /dev/sda3 IDTYPE=sys_wwid IDNAME=naa.600508b1001c3a4f DEVNAME=/dev/sda3 PVID=PZ5GvbKqsYLFMIcrYeB9MjXPAkcoKLPR PART=3\n  \
+         Device /dev/md0 IDTYPE=md_uuid IDNAME=cf4a6bd2:8a09ef5b DEVNAME=/dev/md0 PVID=none\n  \
+         Device none IDTYPE=mpath_uuid IDNAME=mpath-3600508b40 DEVNAME=/dev/mapper/mpatha PVID=qv1sVwmEwcAwTsARb7ObLcxVAxQ20VKb\n",
+    ),
+    (
+        "2.03.12 (RHEL 8.5, after its source)",
+        "  Device /dev/sda3 IDTYPE=sys_wwid IDNAME=naa.600508b1001c3a4f DEVNAME=/dev/sda3 PVID=PZ5GvbKqsYLFMIcrYeB9MjXPAkcoKLPR PART=3\n  \
+         Device /dev/sdb IDTYPE=devname IDNAME=/dev/sdb DEVNAME=/dev/sdb PVID=.\n  \
+         Device . IDTYPE=sys_serial IDNAME=S2 DEVNAME=. PVID=qv1sVwmEwcAwTsARb7ObLcxVAxQ20VKb\n",
+    ),
+];
+
+#[test]
+fn every_version_tells_where_its_entries_lead() {
+    for (version, text) in OUTPUTS {
+        let found = parse(text).unwrap();
+        let third = text.lines().last().and_then(|line| field(line, "PVID")).unwrap();
+        assert_eq!(found.len(), 3, "{version}");
+        assert!(found[0].1.is_some() && found[1].1.is_some(), "{version}");
+        assert_eq!(found[2], (third.to_owned(), None), "{version}");
+    }
+}
+
+#[test]
+fn another_form_is_never_taken_for_an_entry() {
+    for (version, text) in OUTPUTS {
+        for (from, to, what) in [
+            ("Device /dev", "/dev", "'Device'"),
+            ("Device /dev/", "Device IDTYPE=x /dev/", "name of the device"),
+            ("Device /dev/", "Device missing /dev/", "name of the device"),
+            ("Device /dev/loop2 ", "Device ", "name of the device"),
+            ("Device /dev/sda3 ", "Device ", "name of the device"),
+            (" PVID=", " PV_ID=", "PVID"),
+            (" PVID=", " PVID= ", "PVID"),
+            (" PVID=", " PVID=x", "PVID"),
+        ] {
+            if !text.contains(from) {
+                continue;
+            }
+            let wrong = parse(&text.replace(from, to)).unwrap_err();
+            assert!(wrong.contains(what) && wrong.contains("in the line"), "{version}: {wrong}");
+        }
+    }
 }
 
 #[test]
@@ -174,14 +238,17 @@ fn a_file_that_cannot_be_set_right_is_put_aside() {
         (Some("  Device IDTYPE=sys_wwid PVID=x\n"), "no name of the device"),
     ] {
         let dir = restored(RHEL9);
-        let script = Script::new([USED, ("lvmdevices", answer)]);
+        let script = Script::new([USED, ("lvmdevices", answer), VERSION]);
         let result = restore_lvm_devices(&script, dir.path(), &volumes).unwrap();
-        assert!(result.problems[0].contains(words) && result.problems[0].contains("lvm"), "{result:?}");
+        let problem = &result.problems[0];
+        assert!(problem.contains(words) && problem.contains("lvmdevices"), "{result:?}");
+        // What the tool refuses by itself names the command; what cannot be understood names the version too.
+        assert_eq!(problem.contains("LVM version: 2.03.31(2) (2025-02-27)"), answer.is_some(), "{result:?}");
         assert!(!file(&dir, "system.devices").exists());
         assert_eq!(std::fs::read_to_string(file(&dir, "system.devices.rear-orig")).unwrap(), RHEL9);
     }
     let dir = restored(RHEL9);
-    let script = Script::new([("lvmconfig", Some("use_devicesfile=maybe\n"))]);
+    let script = Script::new([("lvmconfig", Some("use_devicesfile=maybe\n")), VERSION]);
     let result = restore_lvm_devices(&script, dir.path(), &volumes).unwrap();
     assert!(
         result.problems[0].contains("lvm lvmconfig")
