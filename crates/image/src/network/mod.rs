@@ -161,6 +161,21 @@ pub fn capture(
         serde_json::from_str(&text)
             .map_err(|error| sys::Error::Answer { what: cmd.line(), detail: error.to_string() }.into())
     };
+    read(sys, &ip, exclude_interfaces, exclude_addresses).map_err(|error| match error {
+        Error::Sys(sys::Error::Answer { what, detail }) => {
+            let what = format!("{what}{}", sys.version(&Cmd::new("ip").arg("-V")));
+            sys::Error::Answer { what, detail }.into()
+        }
+        other => other,
+    })
+}
+
+fn read(
+    sys: &dyn Sys,
+    ip: &dyn Fn(&[&str]) -> Result<serde_json::Value, Error>,
+    exclude_interfaces: &[String],
+    exclude_addresses: &[String],
+) -> Result<Network, Error> {
     let excluded = |name: &str| exclude_interfaces.iter().any(|pattern| glob::matches(pattern, name));
     let mut links = parse::links(&ip(&["-d", "link"])?, &ip(&["addr"])?)?;
     links.retain(|link| !excluded(&link.name));

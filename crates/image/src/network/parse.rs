@@ -7,10 +7,44 @@ use serde_json::Value;
 use super::{Address, Kind, Link, Route, Rule};
 use crate::Error;
 
+/// What is said of an answer of `ip` in which a field is not there or not of its form.
+fn wrong(what: &str, detail: String) -> Error {
+    sys::Error::Answer { what: format!("'ip -j {what}'"), detail }.into()
+}
+
+/// A field that is never left out, as what `take` makes of it.
+fn need<T>(
+    what: &str,
+    of: &str,
+    value: &Value,
+    key: &str,
+    take: impl Fn(&Value) -> Option<T>,
+) -> Result<T, Error> {
+    value.get(key).and_then(take).ok_or_else(|| {
+        let found = value.get(key).map_or_else(|| "nothing".to_owned(), Value::to_string);
+        wrong(what, format!("{of} has an unexpected field '{key}': {found}"))
+    })
+}
+
+/// An address where there is one.
+fn address(what: &str, of: &str, value: &Value, key: &str) -> Result<Option<IpAddr>, Error> {
+    if value.get(key).is_none() {
+        return Ok(None);
+    }
+    need(what, of, value, key, ip).map(Some)
+}
+
+fn ip(value: &Value) -> Option<IpAddr> {
+    value.as_str()?.parse().ok()
+}
+
+fn words(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 fn list<'v>(value: &'v Value, what: &str) -> Result<impl Iterator<Item = &'v Value>, Error> {
     let Some(list) = value.as_array() else {
-        let detail = "it is not a list".to_owned();
-        return Err(sys::Error::Answer { what: format!("'ip -j {what}'"), detail }.into());
+        return Err(wrong(what, "it is not a list".to_owned()));
     };
     // Filters of ip leave empty objects behind.
     Ok(list.iter().filter(|item| item.as_object().is_some_and(|object| !object.is_empty())))
@@ -53,29 +87,26 @@ pub(super) fn links(links: &Value, addresses: &Value) -> Result<Vec<Link>, Error
     let mut found = Vec::new();
     let mut masters = Vec::new();
     for item in list(links, "-d link")? {
-        let Some(name) = text(item, "ifname") else {
-            let detail = "a link has no field 'ifname'".to_owned();
-            return Err(sys::Error::Answer { what: "'ip -j -d link'".to_owned(), detail }.into());
-        };
+        let name = need("-d link", "a link", item, "ifname", words)?;
         if name == "lo" || text(item, "link_type").as_deref() == Some("loopback") || belongs_to_program(&name)
         {
             continue;
         }
-        let Some(kind) = kind(item) else {
+        let Some(kind) = kind(&name, item)? else {
             tracing::debug!(name, "network link of a kind that the rescue system does not make");
             continue;
         };
         if let Some(master) = text(item, "master") {
             masters.push((name.clone(), master));
         }
-        let flags = item.get("flags").and_then(Value::as_array).into_iter().flatten();
+        let flags = need("-d link", &name, item, "flags", |flags| flags.as_array().cloned())?;
         found.push(Link {
             // A member of a bond carries the bond's address; the kernel tells its own in one of two places.
             mac: text(item, "permaddr")
                 .or_else(|| slave(item, "perm_hwaddr"))
                 .or_else(|| text(item, "address")),
             mtu: number(item, "mtu"),
-            up: flags.filter_map(Value::as_str).any(|flag| flag == "UP"),
+            up: flags.iter().filter_map(Value::as_str).any(|flag| flag == "UP"),
             members: Vec::new(),
             addresses: Vec::new(),
             dhcp: false,
@@ -84,13 +115,13 @@ pub(super) fn links(links: &Value, addresses: &Value) -> Result<Vec<Link>, Error
         });
     }
     for item in list(addresses, "addr")? {
-        let Some(link) =
-            text(item, "ifname").and_then(|name| found.iter_mut().find(|link| link.name == name))
-        else {
-            continue;
-        };
-        for info in item.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
-            add_address(link, info);
+        let name = need("addr", "a link", item, "ifname", words)?;
+        let Some(link) = found.iter_mut().find(|link| link.name == name) else { continue };
+        for info in need("addr", &name, item, "addr_info", |list| list.as_array().cloned())? {
+            // Filters of ip leave empty objects behind here, too.
+            if info.as_object().is_some_and(|object| !object.is_empty()) {
+                add_address(link, &info)?;
+            }
         }
     }
     for (member, master) in masters {
@@ -101,52 +132,60 @@ pub(super) fn links(links: &Value, addresses: &Value) -> Result<Vec<Link>, Error
     Ok(sorted(found))
 }
 
-fn add_address(link: &mut Link, info: &Value) {
-    let Some(ip) = text(info, "local").and_then(|ip| ip.parse::<IpAddr>().ok()) else { return };
+fn add_address(link: &mut Link, info: &Value) -> Result<(), Error> {
+    let of = format!("an address of {}", link.name);
+    // Others are no addresses of the internet (MCTP).
+    if !["inet", "inet6"].contains(&need("addr", &of, info, "family", words)?.as_str()) {
+        return Ok(());
+    }
     let yes = |key: &str| info.get(key).and_then(Value::as_bool) == Some(true);
     // Link-local addresses come by themselves; temporary ones (privacy) change by the day.
     if text(info, "scope").as_deref() == Some("link") || yes("temporary") {
-        return;
+        return Ok(());
     }
+    let ip = need("addr", &of, info, "local", ip)?;
+    let most = if ip.is_ipv4() { 32 } else { 128 };
+    let prefix = need("addr", &of, info, "prefixlen", |bits| {
+        bits.as_u64().and_then(|bits| u8::try_from(bits).ok()).filter(|bits| *bits <= most)
+    })?;
     // A lease has an end: the kernel then shows the address as "dynamic". IPv6 autoconfiguration does so, too,
     // there the kernel itself ("mngtmpaddr", prefix 64) is who repeats it.
     let lasts = info.get("valid_life_time").and_then(Value::as_u64);
     let leased = yes("dynamic") || lasts.is_some_and(|seconds| seconds < u64::from(u32::MAX));
-    if leased
-        && ip.is_ipv6()
-        && (yes("mngtmpaddr") || info.get("prefixlen").and_then(Value::as_u64) == Some(64))
-    {
-        return;
+    if leased && ip.is_ipv6() && (yes("mngtmpaddr") || prefix == 64) {
+        return Ok(());
     }
     link.dhcp |= leased;
-    let prefix = number(info, "prefixlen").and_then(|bits| u8::try_from(bits).ok());
-    let host = if ip.is_ipv4() { 32 } else { 128 };
-    link.addresses.push(Address { ip, prefix: prefix.unwrap_or(host) });
+    link.addresses.push(Address { ip, prefix });
+    Ok(())
 }
 
-fn kind(item: &Value) -> Option<Kind> {
+/// What a link is; `None` where it is of a kind that the rescue system does not make.
+fn kind(name: &str, item: &Value) -> Result<Option<Kind>, Error> {
     let info = item.get("linkinfo").unwrap_or(&Value::Null);
     let data = info.get("info_data").unwrap_or(&Value::Null);
-    match info.get("info_kind").and_then(Value::as_str) {
+    Ok(match info.get("info_kind").and_then(Value::as_str) {
         None => (text(item, "link_type").as_deref() == Some("ether")).then_some(Kind::Physical),
         Some("bond") => Some(Kind::Bond {
-            mode: text(data, "mode")?,
+            mode: need("-d link", name, data, "mode", words)?,
             miimon: number(data, "miimon").filter(|ms| *ms > 0),
             lacp_rate: text(data, "ad_lacp_rate"),
             xmit_hash_policy: text(data, "xmit_hash_policy"),
             primary: text(data, "primary"),
         }),
-        Some("vlan") => Some(Kind::Vlan {
-            id: number(data, "id").and_then(|id| u16::try_from(id).ok())?,
-            parent: text(item, "link")?,
-            protocol: text(data, "protocol").unwrap_or_else(|| "802.1Q".to_owned()),
-        }),
+        Some("vlan") => {
+            let id =
+                need("-d link", name, data, "id", |id| id.as_u64().and_then(|id| u16::try_from(id).ok()))?;
+            // A link in another namespace has no name here.
+            let protocol = text(data, "protocol").unwrap_or_else(|| "802.1Q".to_owned());
+            text(item, "link").map(|parent| Kind::Vlan { id, parent, protocol })
+        }
         Some("bridge") => {
             Some(Kind::Bridge { stp: number(data, "stp_state").is_some_and(|state| state > 0) })
         }
         Some("team") => Some(Kind::Team),
         Some(_) => None,
-    }
+    })
 }
 
 /// What a link is built of.
@@ -199,24 +238,21 @@ pub(super) fn routes(value: &Value, v6: bool) -> Result<Vec<Route>, Error> {
         {
             continue;
         }
-        let Some(destination) = text(item, "dst") else { continue };
+        let destination = need("route", "a route", item, "dst", words)?;
+        let of = format!("the route to {destination}");
         let flags = item.get("flags").and_then(Value::as_array).into_iter().flatten();
         let flags: Vec<&str> = flags.filter_map(Value::as_str).collect();
         let mut route = Route {
             destination,
-            gateway: text(item, "gateway").and_then(|ip| ip.parse().ok()),
+            gateway: gateway(&of, item)?,
             device: text(item, "dev"),
-            source: text(item, "prefsrc").and_then(|ip| ip.parse().ok()),
+            source: address("route", &of, item, "prefsrc")?,
             metric: number(item, "metric"),
             table,
             onlink: flags.contains(&"onlink"),
             v6,
             dhcp: protocol == "dhcp",
         };
-        // A gateway of the other address family ("via").
-        if let Some(via) = item.get("via") {
-            route.gateway = text(via, "host").and_then(|ip| ip.parse().ok());
-        }
         let hops: Vec<&Value> =
             item.get("nexthops").and_then(Value::as_array).into_iter().flatten().collect();
         if hops.is_empty() {
@@ -227,7 +263,7 @@ pub(super) fn routes(value: &Value, v6: bool) -> Result<Vec<Route>, Error> {
         let usable =
             |hop: &&&Value| !hop.get("flags").is_some_and(|flags| flags.to_string().contains("dead"));
         if let Some(hop) = hops.iter().find(usable) {
-            route.gateway = text(hop, "gateway").and_then(|ip| ip.parse().ok());
+            route.gateway = gateway(&of, hop)?;
             route.device = text(hop, "dev");
             routes.push(route);
         }
@@ -235,11 +271,24 @@ pub(super) fn routes(value: &Value, v6: bool) -> Result<Vec<Route>, Error> {
     Ok(routes)
 }
 
+/// Where a route or one of its hops leads, of the other address family in "via".
+fn gateway(of: &str, item: &Value) -> Result<Option<IpAddr>, Error> {
+    match item.get("via") {
+        Some(via) => need("route", of, via, "host", ip).map(Some),
+        None => address("route", of, item, "gateway"),
+    }
+}
+
 /// Rules, without the three that every kernel starts with.
 pub(super) fn rules(value: &Value, v6: bool) -> Result<Vec<Rule>, Error> {
     let mut rules = Vec::new();
     for item in list(value, "rule")? {
-        let Some(table) = text(item, "table") else { continue };
+        // Those that refuse packets or lead to other rules name no table, and neither does that for the tables of VRFs.
+        let others = ["action", "goto", "nop", "l3mdev", "masquerade", "nat_gateway"];
+        if item.get("table").is_none() && others.iter().any(|other| item.get(other).is_some()) {
+            continue;
+        }
+        let table = need("rule", "a rule", item, "table", words)?;
         let network = |key: &str| {
             let address = text(item, key).filter(|address| address != "all")?;
             Some(match number(item, &format!("{key}len")) {
@@ -248,7 +297,9 @@ pub(super) fn rules(value: &Value, v6: bool) -> Result<Vec<Rule>, Error> {
             })
         };
         let rule = Rule {
-            priority: number(item, "priority").unwrap_or(0),
+            priority: need("rule", "a rule", item, "priority", |number| {
+                number.as_u64().and_then(|number| u32::try_from(number).ok())
+            })?,
             from: network("src"),
             to: network("dst"),
             iif: text(item, "iif"),

@@ -129,6 +129,82 @@ fn a_network_survives_json() {
     assert_eq!(serde_json::from_str::<Network>(&text).unwrap(), network);
 }
 
+/// A bridge with a static and a leased address, routes and rules, by the `ip` of several distributions.
+const VERSIONS: [(&str, &str); 3] = [
+    ("iproute2 5.9 (Debian 11)", include_str!("../../tests/ip/debian11.json")),
+    ("iproute2 6.1 (Debian 12)", include_str!("../../tests/ip/debian12.json")),
+    ("iproute2 6.15 (Debian 13)", include_str!("../../tests/ip/debian13.json")),
+];
+
+/// The machine that printed this, after a change to what it printed.
+fn told(text: &str, change: impl Fn(&mut serde_json::Value)) -> Replay {
+    let mut all: serde_json::Value = serde_json::from_str(text).unwrap();
+    change(&mut all);
+    let answers = all.as_object().unwrap().iter();
+    let answers: Vec<_> = answers
+        .map(|(args, said)| (format!("run ip -j {args}"), json!({"text": said.to_string()})))
+        .collect();
+    let mut more: Vec<(&str, serde_json::Value)> =
+        answers.iter().map(|(key, answer)| (key.as_str(), answer.clone())).collect();
+    more.push(("run ip -V", json!({"text": "ip utility, iproute2-6.1.0, libbpf 1.1.0\n"})));
+    machine(&more)
+}
+
+#[test]
+fn every_version_tells_the_same() {
+    let networks = VERSIONS.map(|(_, text)| capture(&told(text, |_| {}), &[], &[]).unwrap());
+    let bridge = link(&networks[0], "br0");
+    let addresses: Vec<_> = bridge.addresses.iter().map(|a| format!("{}/{}", a.ip, a.prefix)).collect();
+    assert_eq!(addresses, ["192.0.2.5/24", "192.0.2.6/32", "2001:db8::5/64"]);
+    assert!(bridge.up && bridge.dhcp && bridge.kind == Kind::Bridge { stp: false });
+    let routes: Vec<_> = networks[0]
+        .routes
+        .iter()
+        .map(|route| (route.destination.as_str(), route.gateway.unwrap().to_string(), route.table.as_str()))
+        .collect();
+    assert_eq!(
+        routes,
+        [
+            ("10.0.0.0/8", "192.0.2.9".to_owned(), "100"),
+            ("default", "192.0.2.1".to_owned(), "main"),
+            ("203.0.113.0/24", "192.0.2.9".to_owned(), "main"),
+            ("default", "2001:db8::1".to_owned(), "main"),
+        ]
+    );
+    let rules: Vec<_> = networks[0].rules.iter().map(|rule| (rule.priority, rule.table.as_str())).collect();
+    assert_eq!(rules, [(32764, "100"), (32765, "100")]);
+    for ((version, _), network) in VERSIONS.iter().zip(&networks) {
+        assert_eq!(network, &networks[0], "{version}");
+    }
+}
+
+#[test]
+fn a_field_of_another_form_is_an_error_that_names_it() {
+    let bond = json!({"info_kind": "bond", "info_data": {"miimon": 100}});
+    for (command, place, value, field) in [
+        ("-d link", "/0/ifname", json!(null), "ifname"),
+        ("-d link", "/0/ifname", json!(""), "ifname"),
+        ("-d link", "/0/flags", json!("UP"), "flags"),
+        ("-d link", "/0/linkinfo", bond, "mode"),
+        ("-d link", "/0/linkinfo", json!({"info_kind": "vlan", "info_data": {"id": "x"}}), "id"),
+        ("addr", "/0/ifname", json!(2), "ifname"),
+        ("addr", "/0/addr_info", json!(null), "addr_info"),
+        ("addr", "/0/addr_info/0/family", json!(null), "family"),
+        ("addr", "/0/addr_info/0/local", json!("192.0.2.5/24"), "local"),
+        ("addr", "/0/addr_info/0/prefixlen", json!("24"), "prefixlen"),
+        ("addr", "/0/addr_info/0/prefixlen", json!(33), "prefixlen"),
+        ("-4 route show table all", "/0/dst", json!(null), "dst"),
+        ("-4 route show table all", "/0/gateway", json!("via 192.0.2.9"), "gateway"),
+        ("-4 rule show", "/2/table", json!(null), "table"),
+        ("-4 rule show", "/2/priority", json!("first"), "priority"),
+    ] {
+        let sys = told(VERSIONS[1].1, |all| *all[command].pointer_mut(place).unwrap() = value.clone());
+        let error = capture(&sys, &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("'ip -j ") && error.contains(&format!("'{field}'")), "{error}");
+        assert!(error.contains("iproute2-6.1.0"), "{error}");
+    }
+}
+
 #[test]
 fn without_ip_the_error_says_what_to_install() {
     let error = capture(&sys::Forbid, &[], &[]).unwrap_err();
