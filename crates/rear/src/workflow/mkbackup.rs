@@ -130,6 +130,10 @@ pub fn run(context: &Context, what: What) -> Result<()> {
         machine.coverage.mounts.len()
     ));
     context.ui.say(machine.coverage.table().trim_end());
+    let patterns = &context.settings().backup_prog_exclude;
+    if destinations.archive && !patterns.is_empty() {
+        context.ui.say(format!("Left out everywhere (BACKUP_PROG_EXCLUDE): {}", patterns.join(" ")));
+    }
     context.ui.say(machine.coverage.disk_table().trim_end());
     context.ui.event(&coverage_event(&machine.coverage));
 
@@ -222,6 +226,9 @@ fn check(
     }
     if destinations.archive && machine.coverage.mounts.first().is_none_or(|mount| mount != "/") {
         refusals.add("the root filesystem is not captured; without it there is no machine to recover");
+    }
+    if destinations.archive {
+        archive::refuse_lifeless(context, &mut refusals)?;
     }
     let data = if destinations.archive { archive::data_bytes(context, machine, destinations)? } else { 0 };
     if let Some(dir) = &destinations.backup_dir {

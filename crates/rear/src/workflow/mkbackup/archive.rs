@@ -1,10 +1,12 @@
 //! The file side of a recovery point: making the archive, and putting a recovery point into a directory.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use backup::{Exclude, Only, Problem, ProblemKind, Source};
 use layout::Bytes;
+use sys::Sys;
 use sys::fs::Staging;
 use sys::mount::{Mount, Mounts};
 
@@ -76,6 +78,32 @@ fn only(context: &Context, machine: &Machine) -> Option<Only> {
 fn exclude(context: &Context) -> Result<Exclude> {
     Exclude::new(&context.settings().backup_prog_exclude)
         .map_err(|error| Failure::from(error).during("BACKUP_PROG_EXCLUDE"))
+}
+
+/// Without any of these, no machine starts.
+const ESSENTIAL: [&str; 6] = ["/boot", "/etc/fstab", "/etc/passwd", "/lib/modules", "/sbin/init", "/bin/sh"];
+
+/// Refuses patterns that leave out what the recovered machine would not start without.
+pub fn refuse_lifeless(context: &Context, refusals: &mut Refusals) -> Result<()> {
+    if context.settings().only_include.is_some() {
+        return Ok(());
+    }
+    let missing = essential_left_out(&context.sys, &exclude(context)?);
+    if !missing.is_empty() {
+        refusals.add(format!(
+            "BACKUP_PROG_EXCLUDE leaves out {}, without which the recovered machine does not start",
+            missing.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+fn essential_left_out(sys: &dyn Sys, exclude: &Exclude) -> Vec<&'static str> {
+    let left_out = |path: &&str| {
+        // The walk follows no links.
+        sys.canonicalize(path.as_ref()).is_ok_and(|real| exclude.covers(real.as_os_str().as_bytes()))
+    };
+    ESSENTIAL.into_iter().filter(left_out).collect()
 }
 
 /// The walk follows no links, so what is left out is named by its real path too.
@@ -254,5 +282,27 @@ pub fn refuse_doomed(context: &Context, machine: &Machine, dir: &Path, refusals:
             "BACKUP_URL leads to {}, on a disk that the recovery would recreate: the backup would be destroyed",
             dir.display()
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left_out(pattern: &str) -> Vec<&'static str> {
+        essential_left_out(&sys::Real::default(), &Exclude::new(&[pattern.to_owned()]).unwrap())
+    }
+
+    #[test]
+    fn what_a_machine_needs_to_start_is_not_left_out() {
+        assert!(left_out("/etc/*").contains(&"/etc/passwd"));
+        assert!(left_out("/etc").contains(&"/etc/passwd"));
+        assert!(left_out("*/passwd").contains(&"/etc/passwd"));
+        // Where /bin is a link, the shell lies below /usr.
+        let shell = std::fs::canonicalize("/bin/sh").unwrap();
+        assert!(left_out(shell.parent().unwrap().to_str().unwrap()).contains(&"/bin/sh"));
+        for harmless in ["/tmp/*", "/var/lib/rear/output/*", "/srv/etc/passwd", "/etc/passwd-"] {
+            assert_eq!(left_out(harmless), [""; 0], "{harmless}");
+        }
     }
 }
