@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use backup::{Exclude, Options, Restore, Source};
+use backup::{Exclude, Options, Restore, Source, Stored};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -44,10 +44,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         made.problems.len()
     );
     let start = Instant::now();
-    backup::verify(&archive, made.archive_bytes, &made.archive_blake3, &options, &())?;
+    backup::verify(&Stored::open(&archive)?, made.archive_bytes, &made.archive_blake3, &options, &())?;
     report("verify", start);
     let start = Instant::now();
-    let restore = Restore { archive: &archive, manifest: &manifest, target: &target, plain: Vec::new() };
+    let restore = Restore {
+        archive: &Stored::open(&archive)?,
+        manifest: &manifest,
+        target: &target,
+        plain: Vec::new(),
+        sealed: None,
+        replace: true,
+    };
     let restored = backup::restore(&restore, &options, &())?;
     report("restore", start);
     for problem in restored.problems.iter().take(5) {

@@ -65,6 +65,12 @@ pub enum Error {
         /// What is wrong with it.
         detail: &'static str,
     },
+    /// A path that names no place in a machine.
+    #[error("'{}' names no file of a machine: give its path from the root, without '.' and '..'", .path.display())]
+    Path {
+        /// The path as it was given.
+        path: PathBuf,
+    },
     /// The machine refused something, or the operator stopped the run.
     #[error(transparent)]
     Sys(#[from] sys::Error),

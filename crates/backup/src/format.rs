@@ -15,11 +15,9 @@
 //! followed by the hash of everything behind the last frame. So it is computed in parallel while writing and while
 //! verifying, and a bad part can be named. Decompressors skip both skippable frames.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::Error;
+use crate::{Error, Stored};
 
 /// Begins the digest table: name and version.
 pub const TAG: &[u8; 8] = b"rearb3\0\x01";
@@ -89,8 +87,8 @@ pub(crate) fn archive_digest(frames: &[[u8; 32]], trailer: &[u8; 32]) -> [u8; 32
 }
 
 /// Reads and checks the trailer of an archive.
-pub(crate) fn read_trailer(file: &File, path: &Path) -> Result<Trailer, Error> {
-    let length = file.metadata().map_err(Error::io(format!("read {}", path.display())))?.len();
+pub(crate) fn read_trailer(file: &Stored) -> Result<Trailer, Error> {
+    let (length, path) = (file.len(), file.path());
     let damaged = || Error::damaged(path, "its seek table cannot be read");
     let start = length.checked_sub(9).ok_or_else(damaged)?;
     let mut footer = [0; 9];
@@ -136,7 +134,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
 }
 
-fn read_at(file: &File, path: &Path, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
+fn read_at(file: &Stored, path: &Path, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
     file.read_exact_at(bytes, offset).map_err(Error::io(format!("read {}", path.display())))
 }
 
@@ -158,12 +156,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         std::fs::write(&path, &bytes).unwrap();
-        let read = read_trailer(&File::open(&path).unwrap(), &path).unwrap();
+        let read = read_trailer(&Stored::open(&path).unwrap()).unwrap();
         assert_eq!(read.frames, frames);
         assert_eq!(read.digests, digests);
         for end in 0..bytes.len() {
             std::fs::write(&path, &bytes[..end]).unwrap();
-            assert!(read_trailer(&File::open(&path).unwrap(), &path).is_err(), "{end}");
+            assert!(read_trailer(&Stored::open(&path).unwrap()).is_err(), "{end}");
         }
     }
 }

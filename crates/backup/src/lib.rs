@@ -1,13 +1,14 @@
 //! Copies file trees out and back, and proves that they are equal.
 //!
-//! Four verbs work on two files, the *archive* and its *manifest*:
+//! These verbs work on two files, the *archive* and its *manifest*:
 //!
 //! * [`create`] walks the mounted filesystems and writes both,
 //! * [`verify`] proves that an archive is, byte for byte, the one that was written,
+//! * [`prove`] also decompresses it, and proves that it holds what the manifest says, no less and no more,
 //! * [`restore`] brings the files back below a directory,
 //! * [`compare`] reads what was restored and compares it with the manifest.
 //!
-//! [`measure`] says beforehand how much there is; [`select`] makes a manifest of what shall come back.
+//! [`measure`] says beforehand how much there is; [`select`] and [`Wanted`] make a manifest of what shall come back.
 //!
 //! The archive is a pax tar in zstd that `tar --zstd -xf` and `bsdtar` read ([`mod@format`] describes the parts
 //! that only this program uses). This room never looks at disks or configuration, and never decides what is
@@ -19,7 +20,7 @@ mod digest;
 mod dirs;
 mod entry;
 mod error;
-mod escape;
+pub mod escape;
 mod exclude;
 mod extra;
 pub mod format;
@@ -29,10 +30,13 @@ mod manifest;
 mod measure;
 mod metadata;
 mod pax;
+mod pick;
 mod pipeline;
+mod prove;
 mod restore;
 mod select;
 mod settle;
+mod stored;
 mod verify;
 mod walk;
 
@@ -46,9 +50,12 @@ pub use exclude::Exclude;
 pub use extra::extra;
 pub use manifest::{Reader as ManifestReader, Totals, totals};
 pub use measure::measure;
+pub use pick::{Picked, Wanted};
+pub use prove::{Finding, Proof, prove};
 pub use restore::{Restore, RestoreProblem, Restored, restore};
 pub use select::{LeaveOut, LeftOut, select};
-pub use verify::verify;
+pub use stored::{Stored, StoredReader};
+pub use verify::{verify, verify_index};
 
 /// How hard and how wide to work.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Entry, Kind};
+use crate::stored::{Stored, StoredReader};
 use crate::{Error, escape};
 
 const VERSION: u32 = 1;
@@ -201,7 +202,7 @@ impl<'a> Writer<'a> {
 /// Reads a manifest, entry by entry. After the last entry it has checked that the manifest is complete.
 pub struct Reader {
     path: PathBuf,
-    input: BufReader<zstd::stream::read::Decoder<'static, BufReader<File>>>,
+    input: BufReader<zstd::stream::read::Decoder<'static, BufReader<StoredReader>>>,
     line: Vec<u8>,
     seen: u64,
     totals: Option<Totals>,
@@ -214,9 +215,17 @@ impl Reader {
     /// # Errors
     /// The file cannot be read, is no manifest, or is of a version that this program does not know.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let fail = || Error::io::<std::io::Error>(format!("read {}", path.display()));
-        let file = File::open(path).map_err(fail())?;
-        let decoder = zstd::stream::read::Decoder::new(file).map_err(fail())?;
+        Self::of(&Stored::open(path)?)
+    }
+
+    /// The same for a manifest that lies inside of another file.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn of(stored: &Stored) -> Result<Self, Error> {
+        let path = stored.path();
+        let decoder = zstd::stream::read::Decoder::new(stored.reader())
+            .map_err(Error::io(format!("read {}", path.display())))?;
         let mut reader = Self {
             path: path.to_owned(),
             input: BufReader::with_capacity(128 << 10, decoder),

@@ -4,9 +4,7 @@
 //! the target can be reached ([`crate::dirs`]). What cannot be restored exactly is listed by name; the content as
 //! such is guarded by the checksum of each frame, and proven by [`compare`](crate::compare()).
 
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -22,13 +20,13 @@ use crate::format::{self, Frame};
 use crate::manifest::Reader;
 use crate::pipeline::{Failure, Queue, lock};
 use crate::settle::Settle;
-use crate::{Error, Options, Progress, machine_path, metadata, walk};
+use crate::{Error, Options, Progress, Stored, machine_path, metadata, verify, walk};
 
 /// What to restore, and where.
 #[derive(Clone, Debug)]
 pub struct Restore<'a> {
     /// The archive.
-    pub archive: &'a Path,
+    pub archive: &'a Stored,
     /// Its manifest.
     pub manifest: &'a Path,
     /// The directory that becomes `/`, with its filesystems mounted in it.
@@ -36,6 +34,11 @@ pub struct Restore<'a> {
     /// Mount points (absolute paths in the machine) of filesystems without owners and attributes (vfat): there only
     /// content and modification time are restored.
     pub plain: Vec<PathBuf>,
+    /// Length in bytes and digest of an archive that has not been verified: then its table of parts is checked before
+    /// anything is written, and the hash of each part before it is used.
+    pub sealed: Option<(u64, &'a str)>,
+    /// Whether what has the name of an entry already is replaced; otherwise it stays, and the entry is listed.
+    pub replace: bool,
 }
 
 /// A file that is not, or not exactly, restored.
@@ -79,9 +82,11 @@ struct Large {
 
 /// What all threads share.
 pub(crate) struct Shared<'a> {
-    archive: File,
-    archive_path: &'a Path,
+    archive: &'a Stored,
     frames: Vec<Frame>,
+    /// The hashes of the frames, where they are to be checked.
+    digests: Vec<[u8; 32]>,
+    replace: bool,
     plain: Vec<Vec<u8>>,
     problems: Mutex<Vec<RestoreProblem>>,
     /// Files with inode flags, which are set at the very end.
@@ -107,6 +112,11 @@ impl Shared<'_> {
         self.failure.take().map_or(Ok(()), Err)
     }
 
+    /// Whether what is in the way is removed.
+    pub fn replaces(&self) -> bool {
+        self.replace
+    }
+
     pub fn count_link(&self) {
         self.progress.add(0, 1);
     }
@@ -127,19 +137,24 @@ pub(crate) fn is_below(directories: &[Vec<u8>], path: &[u8]) -> bool {
     })
 }
 
-/// Restores everything that the manifest lists. Files that exist already are replaced.
+/// Restores everything that the manifest lists.
 ///
 /// # Errors
 /// The archive or manifest cannot be read, the target is full, or the run was stopped. Trouble with single files is
 /// listed in [`Restored::problems`] instead.
 pub fn restore(restore: &Restore<'_>, options: &Options, progress: &dyn Progress) -> Result<Restored, Error> {
-    let archive =
-        File::open(restore.archive).map_err(Error::io(format!("read {}", restore.archive.display())))?;
-    let frames = format::read_trailer(&archive, restore.archive)?.frames;
+    let (frames, digests) = match restore.sealed {
+        Some((bytes, blake3)) => {
+            let trailer = verify::index(restore.archive, bytes, blake3)?;
+            (trailer.frames, trailer.digests)
+        }
+        None => (format::read_trailer(restore.archive)?.frames, Vec::new()),
+    };
     let shared = Shared {
-        archive,
-        archive_path: restore.archive,
+        archive: restore.archive,
         frames,
+        digests,
+        replace: restore.replace,
         plain: restore.plain.iter().map(|path| walk::stored_path(path)).collect(),
         problems: Mutex::default(),
         flagged: Mutex::default(),
@@ -234,7 +249,7 @@ impl Feeder<'_, '_> {
         let made = self.dirs.open(parent).and_then(|dir| {
             match rustix::fs::mkdirat(dir, name, Mode::RWXU) {
                 // Mount points and lost+found are there before us.
-                Err(Errno::EXIST) => match metadata::stat_at(dir, name)?.kind {
+                Err(Errno::EXIST) if self.shared.replace => match metadata::stat_at(dir, name)?.kind {
                     Some(Kind::Directory) => {
                         reset(dir, name);
                         Ok(())
@@ -255,7 +270,7 @@ impl Feeder<'_, '_> {
     /// Makes a file of several frames, and hands out each frame.
     fn large(&mut self, entry: Entry, manifest: &Path) -> Result<(), Error> {
         self.shared.progress.add(0, 1);
-        let made = create_file(&mut self.dirs, &entry).and_then(|file| {
+        let made = create_file(&mut self.dirs, &entry, self.shared.replace).and_then(|file| {
             rustix::fs::ftruncate(&file, entry.size)?;
             Ok(file)
         });
@@ -289,12 +304,13 @@ impl Feeder<'_, '_> {
     }
 }
 
-/// Opens a new file, in the place of whatever has its name.
-fn create_file(dirs: &mut Dirs, entry: &Entry) -> Result<OwnedFd, Errno> {
+/// Opens a new file; with `replace`, in the place of whatever has its name.
+fn create_file(dirs: &mut Dirs, entry: &Entry, replace: bool) -> Result<OwnedFd, Errno> {
     let (parent, name) = split(&entry.path);
     let dir = dirs.open(parent)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = replacing(|| rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR), dir, name)?;
+    let make = || rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR);
+    let file = replacing(make, dir, name, replace)?;
     metadata::set_early_flags(&file, entry.flags);
     Ok(file)
 }
@@ -309,14 +325,15 @@ fn reset(parent: BorrowedFd<'_>, name: &[u8]) {
     }
 }
 
-/// Removes what is in the way, once; also a file that an earlier restore has made immutable.
+/// With `replace`, removes what is in the way, once; also a file that an earlier restore has made immutable.
 pub(crate) fn replacing<T>(
     make: impl Fn() -> Result<T, Errno>,
     dir: BorrowedFd<'_>,
     name: &[u8],
+    replace: bool,
 ) -> Result<T, Errno> {
     match make() {
-        Err(Errno::EXIST) => {
+        Err(Errno::EXIST) if replace => {
             if rustix::fs::unlinkat(dir, name, AtFlags::empty()) == Err(Errno::PERM) {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 metadata::set_flags(rustix::fs::openat(dir, name, flags, Mode::empty())?, 0)?;
@@ -389,20 +406,18 @@ impl Worker<'_, '_> {
         self.stored.resize(frame.stored as usize, 0);
         self.data.clear();
         self.data.reserve(frame.size as usize);
-        let read = self
-            .shared
-            .archive
-            .read_exact_at(&mut self.stored, frame.offset)
-            .and_then(|()| decompressor.decompress_to_buffer(&self.stored, &mut self.data));
-        match read {
+        let (path, part) = (self.shared.archive.path().display(), number + 1);
+        let unreadable = |error| format!("part {part} of the archive {path} cannot be read: {error}");
+        let damaged = || Err(format!("part {part} of the archive {path} is damaged"));
+        self.shared.archive.read_exact_at(&mut self.stored, frame.offset).map_err(unreadable)?;
+        let wanted = usize::try_from(number).ok().and_then(|number| self.shared.digests.get(number));
+        if wanted.is_some_and(|wanted| blake3::hash(&self.stored) != *wanted) {
+            return damaged();
+        }
+        match decompressor.decompress_to_buffer(&self.stored, &mut self.data) {
             Ok(count) if count == frame.size as usize => Ok(()),
-            Ok(_) => {
-                Err(format!("part {number} of the archive {} is damaged", self.shared.archive_path.display()))
-            }
-            Err(error) => {
-                let path = self.shared.archive_path.display();
-                Err(format!("part {number} of the archive {path} cannot be read: {error}"))
-            }
+            Ok(_) => damaged(),
+            Err(error) => Err(unreadable(error)),
         }
     }
 
@@ -423,7 +438,7 @@ impl Worker<'_, '_> {
                 }
             },
         };
-        let written = create_file(&mut self.dirs, entry).and_then(|file| {
+        let written = create_file(&mut self.dirs, entry, self.shared.replace).and_then(|file| {
             match &entry.segments {
                 None => write_at(&file, content, 0)?,
                 Some(segments) => {
@@ -481,7 +496,7 @@ impl Worker<'_, '_> {
                     rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)
                 }
             };
-            replacing(make, dir, name)?;
+            replacing(make, dir, name, self.shared.replace)?;
             Ok(if self.shared.is_plain(&entry.path) {
                 Vec::new()
             } else {

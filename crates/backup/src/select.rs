@@ -9,7 +9,7 @@ use crate::entry::{Entry, Kind, split};
 use crate::exclude::{Exclude, Verdict};
 use crate::manifest::{self, Reader, Totals, Writer};
 use crate::restore::is_below;
-use crate::{Error, Options, walk};
+use crate::{Error, Options, Stored, walk};
 
 /// What is not restored.
 #[derive(Clone, Debug, Default)]
@@ -37,26 +37,51 @@ pub struct LeftOut {
 /// A manifest cannot be read or written, or the run was stopped.
 pub fn select(manifest: &Path, to: &File, leave_out: &LeaveOut, options: &Options) -> Result<LeftOut, Error> {
     let rules = Rules::new(leave_out);
-    // First names that are left out although a further name comes back.
-    let mut wanted: BTreeSet<Vec<u8>> = BTreeSet::new();
-    for entry in Reader::open(manifest)? {
+    let stored = Stored::open(manifest)?;
+    let mut firsts = BTreeSet::new();
+    for entry in Reader::of(&stored)? {
         options.cancel.check()?;
-        let entry = entry?;
-        if entry.kind == Kind::HardLink && !rules.is_out(&entry) {
-            let first = Entry { path: entry.link.clone(), ..Entry::new(Vec::new(), Kind::File) };
-            if rules.is_out(&first) {
-                wanted.insert(entry.link);
-            }
+        note_first(&entry?, &|entry| rules.is_out(entry), &mut firsts);
+    }
+    let no_mount = |entry: &mut Entry| {
+        if rules.mounts.contains(&entry.path) {
+            // The directory below the mount may lie on a filesystem that knows nothing of these.
+            entry.flags = 0;
+            entry.xattrs.clear();
+        }
+    };
+    let (left, _) = write(&stored, to, &|entry| rules.is_out(entry), &no_mount, &firsts, options)?;
+    Ok(left)
+}
+
+/// Remembers the first name of a hard link that is left out although this further name comes back.
+pub(crate) fn note_first(entry: &Entry, is_out: &dyn Fn(&Entry) -> bool, firsts: &mut BTreeSet<Vec<u8>>) {
+    if entry.kind == Kind::HardLink && !is_out(entry) {
+        let first = Entry { path: entry.link.clone(), ..Entry::new(Vec::new(), Kind::File) };
+        if is_out(&first) {
+            firsts.insert(first.path);
         }
     }
+}
+
+/// Writes the entries that come back, and says how much is left out and how much is not. `wanted` are the first names that
+/// [`note_first`] has found.
+pub(crate) fn write(
+    manifest: &Stored,
+    to: &File,
+    is_out: &dyn Fn(&Entry) -> bool,
+    change: &dyn Fn(&mut Entry),
+    wanted: &BTreeSet<Vec<u8>>,
+    options: &Options,
+) -> Result<(LeftOut, Totals), Error> {
     let mut firsts: BTreeMap<Vec<u8>, Entry> = BTreeMap::new();
     let mut moved: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     let mut writer = Writer::new(to)?;
     let (mut left, mut line) = (LeftOut::default(), Vec::new());
-    for entry in Reader::open(manifest)? {
+    for entry in Reader::of(manifest)? {
         options.cancel.check()?;
         let mut entry = entry?;
-        if rules.is_out(&entry) {
+        if is_out(&entry) {
             left.files += 1;
             left.bytes += entry.stored();
             if wanted.contains(&entry.path) {
@@ -64,11 +89,7 @@ pub fn select(manifest: &Path, to: &File, leave_out: &LeaveOut, options: &Option
             }
             continue;
         }
-        if rules.mounts.contains(&entry.path) {
-            // The directory below the mount may lie on a filesystem that knows nothing of these.
-            entry.flags = 0;
-            entry.xattrs.clear();
-        }
+        change(&mut entry);
         if entry.kind == Kind::HardLink
             && let Some(first) = firsts.get(&entry.link)
         {
@@ -84,11 +105,11 @@ pub fn select(manifest: &Path, to: &File, leave_out: &LeaveOut, options: &Option
         line.clear();
         let bytes = if entry.kind == Kind::File { entry.stored() } else { 0 };
         manifest::write_line(&entry, &mut line)
-            .map_err(|error| Error::manifest(manifest, error.to_string()))?;
+            .map_err(|error| Error::manifest(manifest.path(), error.to_string()))?;
         writer.append(&line, Totals { files: 1, bytes })?;
     }
-    writer.finish()?;
-    Ok(left)
+    let (_, _, totals) = writer.finish()?;
+    Ok((left, totals))
 }
 
 struct Rules<'a> {

@@ -42,7 +42,7 @@ impl Settle {
             if entry.kind != Kind::HardLink {
                 continue;
             }
-            if let Err(error) = link(&entry, &mut dirs, &mut others) {
+            if let Err(error) = link(&entry, &mut dirs, &mut others, shared.replaces()) {
                 let target = String::from_utf8_lossy(&entry.link);
                 shared.failed(&entry.path, &format!("cannot link it to /{target}"), error);
             }
@@ -69,12 +69,12 @@ impl Settle {
     }
 }
 
-fn link(entry: &Entry, dirs: &mut Dirs, others: &mut Dirs) -> Result<(), Errno> {
+fn link(entry: &Entry, dirs: &mut Dirs, others: &mut Dirs, replace: bool) -> Result<(), Errno> {
     let (from, old) = split(&entry.link);
     let (to, new) = split(&entry.path);
     let from = others.open(from)?;
     let to = dirs.open(to)?;
-    replacing(|| rustix::fs::linkat(from, old, to, new, AtFlags::empty()), to, new)
+    replacing(|| rustix::fs::linkat(from, old, to, new, AtFlags::empty()), to, new, replace)
 }
 
 fn directory(entry: &Entry, dirs: &Dirs, shared: &Shared<'_>) {

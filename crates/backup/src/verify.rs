@@ -1,12 +1,9 @@
 //! Proves that an archive is, byte for byte, the one that was written. It decompresses nothing.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::pipeline::Failure;
-use crate::{Error, Options, Progress, format};
+use crate::{Error, Options, Progress, Stored, format};
 
 /// Reads the whole archive and compares it with what [`create`](crate::create()) said of it. Progress counts bytes of
 /// the archive, and no files.
@@ -14,22 +11,15 @@ use crate::{Error, Options, Progress, format};
 /// # Errors
 /// [`Error::Truncated`] or [`Error::Damaged`], naming the part that is bad; or the file cannot be read.
 pub fn verify(
-    archive: &Path,
+    file: &Stored,
     expected_bytes: u64,
     expected_blake3: &str,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
+    let archive = file.path();
     let fail = || Error::io::<std::io::Error>(format!("read {}", archive.display()));
-    let file = File::open(archive).map_err(fail())?;
-    let found = file.metadata().map_err(fail())?.len();
-    if found < expected_bytes {
-        return Err(Error::Truncated { path: archive.to_owned(), found, expected: expected_bytes });
-    }
-    if found > expected_bytes {
-        return Err(Error::damaged(archive, format!("it has {found} bytes instead of {expected_bytes}")));
-    }
-    let trailer = format::read_trailer(&file, archive)?;
+    let trailer = index(file, expected_bytes, expected_blake3)?;
     let next = AtomicUsize::new(0);
     let failure = Failure::default();
     std::thread::scope(|scope| {
@@ -64,11 +54,36 @@ pub fn verify(
             });
         }
     });
-    failure.into_result()?;
+    failure.into_result()
+}
+
+/// Checks the length of an archive and its table of parts, which holds the hash of every part, and reads nothing else: what
+/// the parts themselves hold now is not looked at.
+///
+/// # Errors
+/// [`Error::Truncated`] or [`Error::Damaged`]; or the file cannot be read.
+pub fn verify_index(archive: &Stored, expected_bytes: u64, expected_blake3: &str) -> Result<(), Error> {
+    index(archive, expected_bytes, expected_blake3).map(|_| ())
+}
+
+/// The table of parts, proven to be the one that was written.
+pub(crate) fn index(
+    archive: &Stored,
+    expected_bytes: u64,
+    expected_blake3: &str,
+) -> Result<format::Trailer, Error> {
+    let (path, found) = (archive.path(), archive.len());
+    if found < expected_bytes {
+        return Err(Error::Truncated { path: path.to_owned(), found, expected: expected_bytes });
+    }
+    if found > expected_bytes {
+        return Err(Error::damaged(path, format!("it has {found} bytes instead of {expected_bytes}")));
+    }
+    let trailer = format::read_trailer(archive)?;
     let digest = format::hex(&format::archive_digest(&trailer.digests, &trailer.digest));
     if digest.eq_ignore_ascii_case(expected_blake3) {
-        Ok(())
+        Ok(trailer)
     } else {
-        Err(Error::damaged(archive, "its table of parts, or it is the archive of another backup"))
+        Err(Error::damaged(path, "its table of parts, or it is the archive of another backup"))
     }
 }

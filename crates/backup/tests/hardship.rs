@@ -7,7 +7,7 @@ mod support;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use backup::{Created, Error, Exclude, ManifestReader, ProblemKind, Restore, Source};
+use backup::{Created, Error, Exclude, ManifestReader, ProblemKind, Restore, Source, Stored};
 use proptest::prelude::*;
 use rustix::mount::MountFlags;
 use support::{create, noise, options, source};
@@ -39,10 +39,22 @@ impl Small {
         let (archive, target) = (work.path().join("a"), work.path().join("t"));
         std::fs::write(&archive, bytes).unwrap();
         std::fs::create_dir(&target).unwrap();
-        let verified =
-            backup::verify(&archive, self.made.archive_bytes, &self.made.archive_blake3, &options(), &());
+        let verified = backup::verify(
+            &Stored::open(&archive).unwrap(),
+            self.made.archive_bytes,
+            &self.made.archive_blake3,
+            &options(),
+            &(),
+        );
         let manifest = self.dir.path().join("a.manifest");
-        let restore = Restore { archive: &archive, manifest: &manifest, target: &target, plain: Vec::new() };
+        let restore = Restore {
+            archive: &Stored::open(&archive).unwrap(),
+            manifest: &manifest,
+            target: &target,
+            plain: Vec::new(),
+            sealed: None,
+            replace: true,
+        };
         let whole = backup::restore(&restore, &options(), &())
             .is_ok_and(|restored| restored.problems.is_empty())
             && backup::compare(&manifest, &target, &[], &options(), &()).unwrap().differences.is_empty();
@@ -155,7 +167,14 @@ fn a_file_that_changes_while_it_is_read_is_named_and_whole() {
         // The archive is consistent in itself: what was archived comes back, with the digest of the manifest.
         let target = dir.path().join("target");
         std::fs::create_dir(&target).unwrap();
-        let restore = Restore { archive: &archive, manifest: &manifest, target: &target, plain: Vec::new() };
+        let restore = Restore {
+            archive: &Stored::open(&archive).unwrap(),
+            manifest: &manifest,
+            target: &target,
+            plain: Vec::new(),
+            sealed: None,
+            replace: true,
+        };
         assert_eq!(backup::restore(&restore, &options(), &()).unwrap().problems, []);
         assert_eq!(backup::compare(&manifest, &target, &[], &options(), &()).unwrap().differences, []);
         assert_eq!(std::fs::metadata(target.join("restless")).unwrap().len(), 30_000_000);
@@ -236,7 +255,14 @@ fn a_full_filesystem_is_named() {
     drop(archive);
     create(&source(&tree), dir.path());
     let (archive, manifest) = (dir.path().join("a.tar.zst"), dir.path().join("a.manifest"));
-    let restore = Restore { archive: &archive, manifest: &manifest, target: &full, plain: Vec::new() };
+    let restore = Restore {
+        archive: &Stored::open(&archive).unwrap(),
+        manifest: &manifest,
+        target: &full,
+        plain: Vec::new(),
+        sealed: None,
+        replace: true,
+    };
     let result = backup::restore(&restore, &options(), &());
     assert!(matches!(result, Err(Error::TargetFull { .. })), "{result:?}");
     mount.unmount().unwrap();
@@ -255,7 +281,14 @@ fn plain_mounts_take_content_and_time_only() {
     create(&source(&tree), dir.path());
     let (archive, manifest) = (dir.path().join("a.tar.zst"), dir.path().join("a.manifest"));
     let plain = vec![PathBuf::from("/boot/efi")];
-    let restore = Restore { archive: &archive, manifest: &manifest, target: &target, plain: plain.clone() };
+    let restore = Restore {
+        archive: &Stored::open(&archive).unwrap(),
+        manifest: &manifest,
+        target: &target,
+        plain: plain.clone(),
+        sealed: None,
+        replace: true,
+    };
     assert_eq!(backup::restore(&restore, &options(), &()).unwrap().problems, []);
     let differences =
         |plain: &[PathBuf]| backup::compare(&manifest, &target, plain, &options(), &()).unwrap().differences;
@@ -275,8 +308,24 @@ fn a_raised_flag_stops_each_verb() {
     std::fs::create_dir(&target).unwrap();
     let cancelled = |error: Error| assert!(matches!(error, Error::Sys(sys::Error::Cancelled)), "{error}");
     let made = &small.made;
-    cancelled(backup::verify(&archive, made.archive_bytes, &made.archive_blake3, &stopped, &()).unwrap_err());
-    let restore = Restore { archive: &archive, manifest: &manifest, target: &target, plain: Vec::new() };
+    cancelled(
+        backup::verify(
+            &Stored::open(&archive).unwrap(),
+            made.archive_bytes,
+            &made.archive_blake3,
+            &stopped,
+            &(),
+        )
+        .unwrap_err(),
+    );
+    let restore = Restore {
+        archive: &Stored::open(&archive).unwrap(),
+        manifest: &manifest,
+        target: &target,
+        plain: Vec::new(),
+        sealed: None,
+        replace: true,
+    };
     cancelled(backup::restore(&restore, &stopped, &()).unwrap_err());
     cancelled(backup::compare(&manifest, &target, &[], &stopped, &()).unwrap_err());
     let file = tempfile::tempfile().unwrap();
@@ -293,7 +342,14 @@ fn a_link_in_the_target_leads_nowhere() {
     std::os::unix::fs::symlink(&outside, target.join("sub")).unwrap();
     std::os::unix::fs::symlink(outside.join("large"), target.join("large")).unwrap();
     let (archive, manifest) = (small.dir.path().join("a.tar.zst"), small.dir.path().join("a.manifest"));
-    let restore = Restore { archive: &archive, manifest: &manifest, target: &target, plain: Vec::new() };
+    let restore = Restore {
+        archive: &Stored::open(&archive).unwrap(),
+        manifest: &manifest,
+        target: &target,
+        plain: Vec::new(),
+        sealed: None,
+        replace: true,
+    };
     backup::restore(&restore, &options(), &()).unwrap();
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
     assert_eq!(backup::compare(&manifest, &target, &[], &options(), &()).unwrap().differences, []);
@@ -314,10 +370,12 @@ fn a_foreign_manifest_is_refused() {
     create(&source(&tree), other.path());
     let archive = small.dir.path().join("a.tar.zst");
     let restore = Restore {
-        archive: &archive,
+        archive: &Stored::open(&archive).unwrap(),
         manifest: &other.path().join("a.manifest"),
         target: other.path(),
         plain: Vec::new(),
+        sealed: None,
+        replace: true,
     };
     let result = backup::restore(&restore, &options(), &());
     assert!(matches!(result, Err(Error::Manifest { .. })), "{result:?}");
@@ -346,7 +404,14 @@ fn a_hollow_file_comes_back_with_all_but_its_content() {
     assert_eq!((created.data_bytes, created.problems.len()), (1000, 0));
     assert!(created.archive_bytes < 10_000, "{created:?}");
     let (archive, manifest) = (work.join("a.tar.zst"), work.join("a.manifest"));
-    let order = Restore { archive: &archive, manifest: &manifest, target: &out, plain: Vec::new() };
+    let order = Restore {
+        archive: &Stored::open(&archive).unwrap(),
+        manifest: &manifest,
+        target: &out,
+        plain: Vec::new(),
+        sealed: None,
+        replace: true,
+    };
     let restored = backup::restore(&order, &options(), &()).unwrap();
     assert_eq!(restored.problems, []);
     let comparison = backup::compare(&manifest, &out, &[], &options(), &()).unwrap();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use backup::{Entry, Kind, ManifestReader, ProblemKind, Restore};
+use backup::{Entry, Kind, ManifestReader, ProblemKind, Restore, Stored};
 use support::{Released, create, options, source};
 
 fn entries(manifest: &Path) -> BTreeMap<Vec<u8>, Entry> {
@@ -39,7 +39,14 @@ fn what_no_mount_shows_has_a_place_of_its_own() {
     assert_eq!(made.problems, []);
     let (archive, manifest) = (dir.path().join("a.tar.zst"), dir.path().join("a.manifest"));
     std::fs::create_dir_all(target.join(".top")).unwrap();
-    let restore = Restore { archive: &archive, manifest: &manifest, target: &target, plain: Vec::new() };
+    let restore = Restore {
+        archive: &Stored::open(&archive).unwrap(),
+        manifest: &manifest,
+        target: &target,
+        plain: Vec::new(),
+        sealed: None,
+        replace: true,
+    };
     assert_eq!(backup::restore(&restore, &options(), &()).unwrap().problems, []);
     assert_eq!(backup::compare(&manifest, &target, &[], &options(), &()).unwrap().differences, []);
     assert_eq!(backup::extra(&manifest, &target, &[], &options()).unwrap(), Vec::<PathBuf>::new());
@@ -70,13 +77,27 @@ fn everything_comes_back() {
     assert_eq!(std::fs::metadata(&manifest).unwrap().len(), made.manifest_bytes);
     assert_eq!(blake3::hash(&std::fs::read(&manifest).unwrap()).to_hex().as_str(), made.manifest_blake3);
     assert_eq!(backup::totals(&manifest).unwrap().files, made.files);
-    backup::verify(&archive, made.archive_bytes, &made.archive_blake3, &options(), &()).unwrap();
+    backup::verify(
+        &Stored::open(&archive).unwrap(),
+        made.archive_bytes,
+        &made.archive_blake3,
+        &options(),
+        &(),
+    )
+    .unwrap();
     // Against the source itself: the manifest tells the truth.
     let own = backup::compare(&manifest, &tree, &[], &options(), &()).unwrap();
     assert_eq!(own.differences, []);
     assert_eq!((own.files, own.bytes), (made.files, made.data_bytes));
 
-    let restore = Restore { archive: &archive, manifest: &manifest, target: &target, plain: Vec::new() };
+    let restore = Restore {
+        archive: &Stored::open(&archive).unwrap(),
+        manifest: &manifest,
+        target: &target,
+        plain: Vec::new(),
+        sealed: None,
+        replace: true,
+    };
     let restored = backup::restore(&restore, &options(), &()).unwrap();
     if is_root {
         assert_eq!(restored.problems, []);

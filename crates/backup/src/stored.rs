@@ -1,0 +1,136 @@
+//! A file that is read at any place by several threads: one of its own, or stretches of a larger one (a file inside an
+//! ISO image, which needs no mount). It never writes.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::Error;
+
+/// The bytes of an archive or a manifest, wherever they lie.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    file: Arc<File>,
+    path: PathBuf,
+    /// Offset in the file and length of each stretch, in bytes, in their order.
+    extents: Arc<[(u64, u64)]>,
+    length: u64,
+}
+
+impl Stored {
+    /// A whole file, with the length that it has now.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let fail = || Error::io::<std::io::Error>(format!("read {}", path.display()));
+        let file = File::open(path).map_err(fail())?;
+        let length = file.metadata().map_err(fail())?.len();
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), extents: [(0, length)].into(), length })
+    }
+
+    /// Stretches (offset and length in bytes) of the file or device `container`; `name` stands for them in messages.
+    ///
+    /// # Errors
+    /// The container cannot be opened.
+    pub fn inside(container: &Path, name: PathBuf, extents: &[(u64, u64)]) -> Result<Self, Error> {
+        let file = File::open(container).map_err(Error::io(format!("read {}", container.display())))?;
+        let length = extents.iter().map(|(_, length)| length).sum();
+        Ok(Self { file: Arc::new(file), path: name, extents: extents.into(), length })
+    }
+
+    /// What stands for it in messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// From its beginning to its end.
+    pub fn reader(&self) -> StoredReader {
+        StoredReader { stored: self.clone(), at: 0 }
+    }
+
+    /// Tells the kernel to forget what it has in memory, so that what is read next comes from the disk. A piece of
+    /// advice only: what another program has just written and not flushed stays.
+    pub fn forget_cached(&self) {
+        for (offset, length) in self.extents.iter() {
+            let length = std::num::NonZeroU64::new(*length);
+            let _ = rustix::fs::fadvise(&*self.file, *offset, length, rustix::fs::Advice::DontNeed);
+        }
+    }
+
+    pub(crate) fn read_exact_at(&self, mut bytes: &mut [u8], mut at: u64) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            match self.read_at(bytes, at) {
+                Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    bytes = &mut bytes[count..];
+                    at += count as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> std::io::Result<usize> {
+        let mut skip = at;
+        for (offset, length) in self.extents.iter() {
+            if skip >= *length {
+                skip -= length;
+                continue;
+            }
+            let want = usize::try_from(length - skip).unwrap_or(usize::MAX).min(bytes.len());
+            return self.file.read_at(&mut bytes[..want], offset + skip);
+        }
+        Ok(0)
+    }
+}
+
+/// Reads a [`Stored`] from its beginning; each has a position of its own.
+#[derive(Debug)]
+pub struct StoredReader {
+    stored: Stored,
+    at: u64,
+}
+
+impl Read for StoredReader {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.stored.read_at(bytes, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_read_as_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        std::fs::write(&path, b"..abc...def.").unwrap();
+        let stored = Stored::inside(&path, "name".into(), &[(2, 3), (8, 0), (8, 3)]).unwrap();
+        let mut all = Vec::new();
+        stored.reader().read_to_end(&mut all).unwrap();
+        assert_eq!((all.as_slice(), stored.len()), (&b"abcdef"[..], 6));
+        let mut some = [0; 4];
+        stored.read_exact_at(&mut some, 1).unwrap();
+        assert_eq!(&some, b"bcde");
+        assert!(stored.read_exact_at(&mut some, 3).is_err());
+        assert!(stored.read_exact_at(&mut [0; 1], 6).is_err());
+    }
+}
