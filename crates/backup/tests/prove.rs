@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
 
+#[allow(dead_code, reason = "it serves several test programs")]
 mod support;
 
 use std::io::Read;

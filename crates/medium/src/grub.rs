@@ -86,14 +86,12 @@ pub(crate) struct Signed {
     vendor: String,
 }
 
-/// The file by which GRUB knows this medium among all disks.
-pub(crate) fn marker(id: &str) -> String {
-    format!("/.rear-{id}")
-}
-
 /// Runs in GRUB before the menu: finds the volume with our marker, wherever the firmware put it.
 pub(crate) fn early_config(id: &str) -> String {
-    format!("search --no-floppy --set=root --file {}\nset prefix=($root)/boot/grub\n", marker(id))
+    format!(
+        "search --no-floppy --set=root --file {}\nset prefix=($root)/boot/grub\n",
+        crate::marker::path(id)
+    )
 }
 
 /// Looks for everything. What this machine's own firmware mode needs is an error when missing, else a warning.

@@ -89,6 +89,11 @@ impl Volume {
         Ok(Self { file, path: path.to_owned(), len, volume_id, root })
     }
 
+    /// The image file or drive.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The volume id (label).
     pub fn volume_id(&self) -> &str {
         &self.volume_id

@@ -9,6 +9,7 @@ mod error;
 mod esp;
 mod grub;
 pub mod iso9660;
+mod marker;
 mod menu;
 mod readback;
 mod xorriso;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use sys::Sys;
 
 pub use error::{Error, Result};
+pub use marker::Marker;
 pub use menu::{Entry, Menu, Serial};
 pub use readback::{Expected, read_back};
 
@@ -116,17 +118,19 @@ impl Parts {
             std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
             Ok(path)
         };
-        let marker = grub::marker(&iso.id);
         let mut files = vec![
             (sys.canonicalize(iso.kernel)?, KERNEL.to_owned()),
             (sys.canonicalize(iso.initramfs)?, INITRAMFS.to_owned()),
             (put("grub.cfg", menu::grub_cfg(&iso.menu, &iso.id).as_bytes())?, GRUB_CFG.to_owned()),
-            (put("marker", format!("{}\n", iso.id).as_bytes())?, marker),
         ];
-        let expected = files
+        let mut expected = files
             .iter()
             .map(|(source, target)| Expected::of_file(source, target))
             .collect::<Result<Vec<_>>>()?;
+        let marker = Marker { id: iso.id.clone(), parts: expected.clone() };
+        let (source, target) = (put("marker", marker.text().as_bytes())?, marker::path(&iso.id));
+        expected.push(Expected::of_file(&source, &target)?);
+        files.push((source, target));
         for file in &iso.files {
             files.push((sys.canonicalize(&file.source)?, file.target.clone()));
         }

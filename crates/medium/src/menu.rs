@@ -58,7 +58,7 @@ pub struct Menu {
 pub(crate) fn grub_cfg(menu: &Menu, id: &str) -> String {
     let host = &menu.hostname;
     let mut text = String::from("# Boot menu of a rear recovery medium.\n");
-    text.push_str(&format!("search --no-floppy --set=root --file {}\n", crate::grub::marker(id)));
+    text.push_str(&format!("search --no-floppy --set=root --file {}\n", crate::marker::path(id)));
     // The disk that this medium is on, without its partition: never a "local disk".
     text.push_str("set home=\"$root\"\nset medium=\"$root\"\nregexp --set=1:medium '^([^,]+)' \"$root\"\n");
     text.push_str("terminal_input console\nterminal_output console\n");

@@ -77,7 +77,9 @@ fn what_was_written_reads_back_and_faults_are_named() {
 
     let volume = iso9660::Volume::open(made.iso()).unwrap();
     assert_eq!(volume.volume_id(), "REAR-ISO");
-    assert_eq!(volume.read_small(&format!("/.rear-{ID}"), 100).unwrap(), format!("{ID}\n").as_bytes());
+    let marker = Marker::read(&volume).unwrap().unwrap();
+    assert_eq!((marker.id.as_str(), marker.parts.as_slice()), (ID, &made.parts[..3]));
+    read_back(&made.iso(), &marker.parts, &cancel).unwrap();
     assert_eq!(volume.find("/backup").unwrap(), None);
     assert_eq!(volume.find("/backup/archive of web01.tar.zst").unwrap(), None);
     assert_eq!(volume.list("/backup").unwrap().unwrap(), ["Archive of web01.tar.zst"]);
@@ -95,6 +97,19 @@ fn what_was_written_reads_back_and_faults_are_named() {
     let text = says(&flipped, &expected);
     assert!(text.contains(archive) && text.contains("damaged"), "{text}");
 
+    let kernel = volume.find(KERNEL).unwrap().unwrap();
+    let mut flipped = good.clone();
+    flipped[kernel.extents[0].0 as usize + 5] ^= 1;
+    let text = says(&flipped, &marker.parts);
+    assert!(text.contains(KERNEL) && text.contains("damaged"), "{text}");
+    let place = volume.find(&format!("/.rear-{ID}")).unwrap().unwrap();
+    let mut flipped = good.clone();
+    flipped[place.extents[0].0 as usize + 3] ^= 1;
+    std::fs::write(&other, &flipped).unwrap();
+    let damaged = Marker::read(&iso9660::Volume::open(&other).unwrap()).unwrap_err().to_string();
+    assert!(damaged.contains("its marker"), "{damaged}");
+
+    let place = volume.find(archive).unwrap().unwrap();
     let text = says(&good[..good.len() - (1 << 20)], &expected);
     assert!(text.contains("truncated"), "{text}");
     let text = says(&good[..place.extents[0].0 as usize + 4096], &expected);

@@ -93,6 +93,15 @@ impl Context {
         backup::Options { level: 3, threads: self.threads(), cancel: self.cancel.clone() }
     }
 
+    /// Where a recovery point goes that does not lie on the medium: `BACKUP_URL=file:///DIRECTORY`.
+    pub fn backup_dir(&self) -> Option<PathBuf> {
+        let settings = self.settings();
+        match &settings.backup_url {
+            config::Location::File { path } => Some(path.join(&settings.output_prefix).join("backup")),
+            config::Location::Iso { .. } | config::Location::Null => None,
+        }
+    }
+
     /// Where the finished medium goes.
     pub fn output_file(&self) -> PathBuf {
         let settings = self.settings();

@@ -3,9 +3,14 @@
 use std::io::Read;
 use std::path::Path;
 
+use backup::Stored;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Result};
+
+mod place;
+
+pub use place::Place;
 
 /// Version of the seal's form.
 pub const FORMAT: u32 = 1;
@@ -48,7 +53,14 @@ pub struct Seal {
     /// What alone is in the archive, where its owner asked for less than the machine; empty for a whole one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
+    /// BLAKE3 of the seal without this field, as JSON without blanks: so that no word of it can change unseen. Earlier
+    /// versions wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
+
+/// More than any seal has, in bytes.
+const SEAL_LIMIT: u64 = 16 << 20;
 
 /// A part of a recovery point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,14 +91,19 @@ pub struct Archive {
 impl Seal {
     /// Reads a seal and refuses one of a newer program.
     pub fn read(dir: &Path) -> Result<Self> {
-        let path = dir.join(SEAL);
-        let text = std::fs::read(&path).map_err(|error| {
-            Failure::refused(format!("{} cannot be read: {error}", path.display())).hint(
-                "this directory is no complete recovery point; without its seal nothing is recovered from it",
-            )
+        Self::open(&Place::Dir(dir.to_owned()))
+    }
+
+    /// The same, wherever the recovery point lies.
+    pub fn open(place: &Place) -> Result<Self> {
+        let text = place.small(SEAL, SEAL_LIMIT).map_err(|failure| {
+            failure.hint("this is no complete recovery point; without its seal nothing is recovered from it")
         })?;
-        let seal: Self = serde_json::from_slice(&text)
-            .map_err(|error| Failure::refused(format!("{} is damaged: {error}", path.display())))?;
+        let damaged = |why: String| Failure::refused(format!("{} is damaged: {why}", place.shown(SEAL)));
+        let seal: Self = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        if seal.digest.is_some() && seal.digest != seal.own_digest()? {
+            return Err(damaged("its own checksum is not right".into()));
+        }
         if seal.format > FORMAT {
             return Err(Failure::refused(format!(
                 "the recovery point has format {}, this rear reads formats up to {FORMAT}",
@@ -95,6 +112,16 @@ impl Seal {
             .hint("use the rear on the medium that belongs to it"));
         }
         Ok(seal)
+    }
+
+    /// The text of the file, closed by its own checksum.
+    pub fn text(&self) -> Result<Vec<u8>> {
+        Ok(serde_json::to_vec_pretty(&Self { digest: self.own_digest()?, ..self.clone() })?)
+    }
+
+    fn own_digest(&self) -> Result<Option<String>> {
+        let text = serde_json::to_vec(&Self { digest: None, ..self.clone() })?;
+        Ok(Some(blake3::hash(&text).to_hex().to_string()))
     }
 
     /// The part of this name.
@@ -107,15 +134,22 @@ impl Seal {
 
     /// Reads a small part and checks it against the seal.
     pub fn read_part(&self, dir: &Path, name: &str) -> Result<Vec<u8>> {
+        self.load(&Place::Dir(dir.to_owned()), name)
+    }
+
+    /// The same, wherever the recovery point lies.
+    pub fn load(&self, place: &Place, name: &str) -> Result<Vec<u8>> {
         let part = self.part(name)?;
-        let path = dir.join(name);
-        let bytes = std::fs::read(&path)
-            .map_err(|error| Failure::refused(format!("{} cannot be read: {error}", path.display())))?;
+        // Never more than the seal says: a longer file is not the one that was sealed.
+        let bytes = match place.size(name)? {
+            Some(size) if size > part.bytes => Vec::new(),
+            _ => place.small(name, part.bytes)?,
+        };
         let found = blake3::hash(&bytes).to_hex();
         if bytes.len() as u64 != part.bytes || found.as_str() != part.blake3 {
             return Err(Failure::refused(format!(
                 "{} is damaged: its checksum is not the sealed one",
-                path.display()
+                place.shown(name)
             ))
             .hint("nothing was written to any disk; use another copy of the medium"));
         }
@@ -134,7 +168,12 @@ pub fn read_back(path: &Path, name: &str, cancel: &sys::Cancel) -> Result<Part> 
 
 /// Size and hash of a file, as a part of this name.
 pub fn measure(path: &Path, name: &str, cancel: &sys::Cancel) -> Result<Part> {
-    let mut file = std::fs::File::open(path)?;
+    measure_stored(&Stored::open(path)?, name, cancel)
+}
+
+/// The same of a file that may lie inside another.
+pub fn measure_stored(stored: &Stored, name: &str, cancel: &sys::Cancel) -> Result<Part> {
+    let mut file = stored.reader();
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0_u8; 1 << 20];
     let mut bytes = 0;
@@ -165,6 +204,7 @@ mod tests {
             archive: None,
             elsewhere: None,
             only: Vec::new(),
+            digest: None,
         }
     }
 
@@ -181,6 +221,21 @@ mod tests {
         std::fs::write(dir.path().join(LAYOUT), "{ }").unwrap();
         assert!(read.read_part(dir.path(), LAYOUT).unwrap_err().message.contains("damaged"));
         assert!(read.read_part(dir.path(), BOOT).unwrap_err().message.contains("has no boot.json"));
+    }
+
+    #[test]
+    fn no_word_of_a_seal_can_change_unseen() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = String::from_utf8(seal(Vec::new()).text().unwrap()).unwrap();
+        std::fs::write(dir.path().join(SEAL), &text).unwrap();
+        assert_eq!(Seal::read(dir.path()).unwrap().hostname, "web1");
+        for (from, to) in
+            [("web1", "web2"), ("\"created\": 0", "\"created\": 1"), ("\"program\": \"0", "\"program\": \"1")]
+        {
+            std::fs::write(dir.path().join(SEAL), text.replace(from, to)).unwrap();
+            let message = Seal::read(dir.path()).unwrap_err().message;
+            assert!(message.contains("its own checksum"), "{from}: {message}");
+        }
     }
 
     #[test]

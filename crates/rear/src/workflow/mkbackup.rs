@@ -80,10 +80,10 @@ impl Destinations {
                 }
                 (dir.trim_matches('/').to_owned(), None)
             }
-            config::Location::File { path } => {
-                let dir = path.join(&settings.output_prefix).join("backup");
-                elsewhere = (!none).then(|| format!("file://{}", dir.display()));
-                ("rear".to_owned(), Some(dir))
+            config::Location::File { .. } => {
+                let dir = context.backup_dir();
+                elsewhere = dir.as_ref().filter(|_| !none).map(|dir| format!("file://{}", dir.display()));
+                ("rear".to_owned(), dir)
             }
             config::Location::Null => ("rear".to_owned(), None),
         };
@@ -278,6 +278,7 @@ fn make(
         archive: None,
         elsewhere: destinations.elsewhere.clone(),
         only: context.settings().only_include.clone().unwrap_or_default(),
+        digest: None,
     };
     let sealed = luks::sealed_parts(context, &machine.wanted)?;
     let small = |dir: &Path| -> Result<Vec<Part>> {

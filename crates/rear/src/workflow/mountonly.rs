@@ -22,7 +22,7 @@ use super::recover::{TARGET_ROOT, rescue_config};
 use crate::cli::Mountonly;
 use crate::context::{Context, is_rescue_system};
 use crate::failure::{Code, Failure, Result};
-use crate::point::{self, Seal};
+use crate::point::{self, Place, Seal};
 use crate::rescue;
 
 mod found;
@@ -110,7 +110,7 @@ fn read_layout(context: &Context, dir: &Path) -> Result<Layout> {
     let seal = Seal::read(dir)?;
     let mut layout = Layout::from_json(&String::from_utf8_lossy(&seal.read_part(dir, point::LAYOUT)?))?;
     // What a recovery leaves as it is belongs to the machine too.
-    let kept = Kept::read(&seal, dir, &layout)?.layout;
+    let kept = Kept::read(&seal, &Place::Dir(dir.to_owned()), &layout)?.layout;
     layout.devices.extend(kept.devices);
     layout.groups.extend(kept.groups);
     layout.mounts.extend(kept.mounts);

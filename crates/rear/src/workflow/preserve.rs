@@ -13,7 +13,7 @@ use sys::Sys;
 use super::machine::Machine;
 use crate::context::Context;
 use crate::failure::{Code, Failure, Result};
-use crate::point::{self, Seal};
+use crate::point::{self, Place, Seal};
 
 /// The preserved disks of a machine, as a part of its recovery point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,11 +37,11 @@ impl Kept {
     }
 
     /// Reads the part. A recovery point without it has nothing to preserve.
-    pub fn read(seal: &Seal, dir: &Path, saved: &Layout) -> Result<Self> {
+    pub fn read(seal: &Seal, place: &Place, saved: &Layout) -> Result<Self> {
         if !seal.parts.iter().any(|part| part.name == point::PRESERVED) {
             return Ok(Self { layout: Layout::new(saved.machine.clone()), archived: Vec::new() });
         }
-        let kept: Self = serde_json::from_slice(&seal.read_part(dir, point::PRESERVED)?)?;
+        let kept: Self = serde_json::from_slice(&seal.load(place, point::PRESERVED)?)?;
         if let Some(violation) = kept.layout.check().first() {
             let text = format!("the saved layout of the preserved disks is not consistent: {violation}");
             return Err(Failure::refused(text).hint("no disk was written to"));

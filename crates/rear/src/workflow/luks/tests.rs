@@ -74,6 +74,7 @@ fn save(context: &Context, layout: &mut Layout, dir: &Path) -> Seal {
         archive: None,
         elsewhere: None,
         only: Vec::new(),
+        digest: None,
     };
     for (name, bytes) in sealed_parts(context, layout).unwrap() {
         std::fs::write(dir.join(&name), &bytes).unwrap();

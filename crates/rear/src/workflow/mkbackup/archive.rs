@@ -205,7 +205,7 @@ pub fn create(
 pub fn publish(context: &Context, seal: &Seal, mut staging: Staging, dir: &Path) -> Result<()> {
     let stage = context.ui.stage("seal");
     let mut file = sys::fs::create_private(&staging.path().join(point::SEAL))?;
-    file.write_all(&serde_json::to_vec_pretty(seal)?)?;
+    file.write_all(&seal.text()?)?;
     file.sync_all()?;
     let read = Seal::read(staging.path())?;
     for part in &read.parts {

@@ -51,7 +51,7 @@ pub fn write(
     uefi: bool,
 ) -> Result<(PathBuf, u64)> {
     let stage = context.ui.stage("medium");
-    let seal_text = serde_json::to_vec_pretty(seal)?;
+    let seal_text = seal.text()?;
     let seal_path = staging.join(point::SEAL);
     let mut file = sys::fs::create_private(&seal_path)?;
     file.write_all(&seal_text)?;

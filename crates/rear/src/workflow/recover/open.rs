@@ -14,7 +14,7 @@ use super::{Opened, rescue_config};
 use crate::cli::Recover;
 use crate::context::{Context, is_rescue_system};
 use crate::failure::{Failure, Result};
-use crate::point::{self, Seal};
+use crate::point::{self, Place, Seal};
 use crate::rescue;
 use crate::workflow::preserve::Kept;
 
@@ -111,7 +111,7 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         Some(_) => serde_json::from_slice(&seal.read_part(&dir, point::MOUNT_POINTS)?)?,
         None => Vec::new(),
     };
-    let kept = Kept::read(&seal, &dir, &layout)?;
+    let kept = Kept::read(&seal, &Place::Dir(dir.clone()), &layout)?;
     stage.done(format!(
         "recovery point {} of {}, made {}",
         seal.id,
@@ -139,14 +139,10 @@ fn verify(context: &Context, seal: &Seal, dir: &Path) -> Result<()> {
     if found != *manifest {
         return Err(damaged(format!("{} has another checksum than the sealed one", point::MANIFEST)));
     }
-    backup::verify(
-        &dir.join(point::ARCHIVE),
-        archive.bytes,
-        &archive.blake3,
-        &context.archive_options(),
-        &stage,
-    )
-    .map_err(|error| damaged(error.to_string()))?;
+    let stored =
+        backup::Stored::open(&dir.join(point::ARCHIVE)).map_err(|error| damaged(error.to_string()))?;
+    backup::verify(&stored, archive.bytes, &archive.blake3, &context.archive_options(), &stage)
+        .map_err(|error| damaged(error.to_string()))?;
     stage.done(format!("{} in {} files: whole", Bytes(archive.bytes), archive.files));
     Ok(())
 }

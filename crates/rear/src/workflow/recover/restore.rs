@@ -107,10 +107,13 @@ pub fn run(
     remove_lost_and_found(&manifest, &opened.layout, root, &options)?;
     let stage = context.ui.stage_of("restore", archive.data_bytes);
     let order = backup::Restore {
-        archive: &opened.dir.join(point::ARCHIVE),
+        archive: &backup::Stored::open(&opened.dir.join(point::ARCHIVE))?,
         manifest: &manifest,
         target: root,
         plain: plain.clone(),
+        // It was verified before the first write to a disk.
+        sealed: None,
+        replace: true,
     };
     let restored = backup::restore(&order, &options, &stage)?;
     problems.extend(
