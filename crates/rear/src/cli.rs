@@ -26,7 +26,8 @@ Exit codes:
   2    wrong command line or configuration; nothing was done
   3    refused: a condition is not met; nothing was written
   4    failed; the message says in which state things are
-  5    recovered (or mounted), but not everything: the message names the rest
+  5    recovered, restored or mounted, but not everything: the message names the
+       rest
   130  stopped by a signal; the message says in which state things are
 
 Full documentation: docs/guide.md of the project, or /usr/share/doc/rear.";
@@ -68,6 +69,12 @@ pub enum Command {
     Recover(Recover),
     /// Mount the existing machine below /mnt/local (only in the rescue system)
     Mountonly(Mountonly),
+    /// List the recovery points that there are, or the files of one
+    List(List),
+    /// Read a recovery point from end to end and prove that it is whole
+    Verify(Verify),
+    /// Get single files and directories back from a recovery point, into another directory
+    Restore(Restore),
     /// Print system definition, configuration files and every effective setting
     Dump,
     /// Save the storage layout to /var/lib/rear/layout/layout.json
@@ -98,7 +105,7 @@ pub enum Command {
 impl Command {
     /// Whether what it prints is all that it does: then output that is lost is a failure.
     pub fn is_answered_by_printing(&self) -> bool {
-        matches!(self, Self::Dump | Self::Layout(_) | Self::Config { .. } | Self::Help { .. })
+        matches!(self, Self::Dump | Self::List(_) | Self::Layout(_) | Self::Config { .. } | Self::Help { .. })
     }
 }
 
@@ -143,6 +150,70 @@ pub struct Recover {
     #[arg(long, value_name = "ID=ANSWER")]
     pub answer: Vec<String>,
 }
+
+/// Options of `rear list`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = LIST_HELP)]
+pub struct List {
+    /// List what matches of the files: a path with all below it, a name in any directory, or a pattern with * ? [ ]
+    #[arg(value_name = "PATH")]
+    pub path: Vec<String>,
+    /// Look there instead of at the configured destination: an ISO file, a drive, or a directory
+    #[arg(long, value_name = "WHERE")]
+    pub from: Option<String>,
+    /// List all files of the recovery point
+    #[arg(long)]
+    pub contents: bool,
+}
+
+const LIST_HELP: &str = "\
+A recovery point is called complete when its seal is whole and every part has
+its size; rear verify reads all of it.
+
+Exit codes: 0 all recovery points are complete, 3 there is none (or no file that
+matches), 4 one is broken: the list says why.";
+
+/// Options of `rear verify`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = VERIFY_HELP)]
+pub struct Verify {
+    /// Compare names and sizes with the seal and check the archive's index; read no content
+    #[arg(long)]
+    pub quick: bool,
+    /// Look there instead of at the configured destination: an ISO file, a drive, or a directory
+    #[arg(long, value_name = "WHERE")]
+    pub from: Option<String>,
+}
+
+const VERIFY_HELP: &str = "\
+It only reads. Checked are the seal, every part, every entry of the archive
+against the manifest, what a medium boots, and whether a plan can be made.
+
+Exit codes: 0 proven whole, 3 there is no recovery point, 4 something is wrong:
+every fault and every file that it costs is named.";
+
+/// Options of `rear restore`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = RESTORE_HELP)]
+pub struct Restore {
+    /// File or directory, by its path in the machine; a directory comes with all below it
+    #[arg(value_name = "PATH", required = true)]
+    pub path: Vec<PathBuf>,
+    /// Directory that the files go into, each at its path below it; it must be new or empty
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Take them from there instead of the configured destination: an ISO file, a drive, or a directory
+    #[arg(long, value_name = "WHERE")]
+    pub from: Option<String>,
+}
+
+const RESTORE_HELP: &str = "\
+Nothing is written outside of DIR, and nothing is ever overwritten. The hashes of
+what is read are checked, and the result is compared with the manifest.
+
+Exit codes: 0 restored and compared, 3 refused: a PATH that is not there, a DIR
+that is not empty; nothing was written, 5 not everything is as it was: every
+file is named.";
 
 /// Options of `rear mountonly`.
 #[derive(Args, Clone, Debug, Default)]

@@ -180,7 +180,18 @@ fn help_and_version_need_nothing() {
     let help = rear(dir.path()).arg("help").output().unwrap();
     assert!(help.status.success());
     let text = String::from_utf8_lossy(&help.stdout).into_owned();
-    for word in ["mkbackup", "mkrescue", "mkbackuponly", "recover", "dump", "checklayout", "Exit codes"] {
+    for word in [
+        "mkbackup",
+        "mkrescue",
+        "mkbackuponly",
+        "recover",
+        "list",
+        "verify",
+        "restore",
+        "dump",
+        "checklayout",
+        "Exit codes",
+    ] {
         assert!(text.contains(word), "{word} is missing:\n{text}");
     }
     let version = rear(dir.path()).arg("--version").output().unwrap();
@@ -191,7 +202,7 @@ fn help_and_version_need_nothing() {
 fn help_is_there_for_one_command_and_fits_a_terminal() {
     let dir = tempfile::tempdir().unwrap();
     let help = |words: &[&str]| rear(dir.path()).arg("help").args(words).output().unwrap();
-    for words in [&["recover"][..], &["config", "convert"], &[]] {
+    for words in [&["recover"][..], &["list"], &["verify"], &["restore"], &["config", "convert"], &[]] {
         let output = help(words);
         assert!(output.status.success(), "{words:?}");
         let text = String::from_utf8(output.stdout).unwrap();

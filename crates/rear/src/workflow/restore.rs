@@ -1,0 +1,209 @@
+//! `rear restore`: single files and directories out of a recovery point, into a new or empty directory. Nothing outside of it
+//! is written, and nothing in it is replaced; what comes out was checked against the sealed hashes, and is compared with
+//! the manifest afterwards.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use backup::Wanted;
+use layout::Bytes;
+use rustix::fs::{Mode, OFlags};
+use serde_json::json;
+
+use super::list::readable;
+use super::points::Looked;
+use crate::cli::Restore;
+use crate::context::{Context, require_root};
+use crate::failure::{Code, Failure, Result};
+use crate::point::{self, Place};
+use crate::workflow::mkbackup::utc;
+
+/// Runs the workflow.
+pub fn run(context: &Context, options: &Restore) -> Result<()> {
+    require_root()?;
+    context.show_config_warnings();
+    let wanted = Wanted::new(&options.path)
+        .map_err(|error| Failure::new(Code::Usage, error.to_string()).hint("nothing was written"))?;
+    let stage = context.ui.stage("open");
+    let found = Looked::own(context, options.from.as_deref())?.with_files()?;
+    let seal = found.sealed()?;
+    let (manifest, archive) = (found.place.stored(point::MANIFEST)?, found.place.stored(point::ARCHIVE)?);
+    let facts = seal.archive.as_ref().ok_or_else(|| Failure::refused("the recovery point holds no files"))?;
+    if point::measure_stored(&manifest, point::MANIFEST, &context.cancel)? != *seal.part(point::MANIFEST)? {
+        return Err(Failure::refused(format!(
+            "{} is damaged: its checksum is not the sealed one",
+            found.place.shown(point::MANIFEST)
+        ))
+        .hint("nothing was written; use another copy of the recovery point"));
+    }
+    backup::verify_index(&archive, facts.bytes, &facts.blake3).map_err(|error| {
+        Failure::refused(error.to_string())
+            .hint("nothing was written; use another copy of the recovery point")
+    })?;
+    let picked = wanted.find(&manifest, &context.archive_options())?;
+    if !picked.missing.is_empty() {
+        let list: String = picked
+            .missing
+            .iter()
+            .map(|(path, why)| format!("\n- {}: {why}", readable(path.as_os_str().as_bytes())))
+            .collect();
+        return Err(Failure::refused(format!("not everything is in the recovery point:{list}"))
+            .hint("nothing was written; rear list PATH shows what there is"));
+    }
+    stage.done(format!(
+        "recovery point {} of {}, made {}",
+        seal.id,
+        readable(seal.hostname.as_bytes()),
+        utc(seal.created)
+    ));
+    let dir = target(&options.to, &found.place)?;
+    // From here on there is something in the directory, also when the run is stopped.
+    into(context, &picked, &manifest, &archive, facts, &dir).map_err(|failure| match failure.hint {
+        Some(_) => failure,
+        None => failure.hint(format!("what is in {} is not complete; remove it", dir.display())),
+    })
+}
+
+/// The directory that the files go into: new, or empty.
+fn target(to: &Path, place: &Place) -> Result<PathBuf> {
+    let refused =
+        |text: String| Failure::refused(text).hint("nothing was written; name a new or an empty directory");
+    let parent = match to.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let real = if to.exists() {
+        to.canonicalize()?
+    } else {
+        let parent = parent.canonicalize().map_err(|error| {
+            refused(format!("{} cannot be made: {}: {error}", to.display(), parent.display()))
+        })?;
+        parent.join(to.file_name().ok_or_else(|| refused(format!("{} names no directory", to.display())))?)
+    };
+    if let Place::Dir(dir) = place
+        && dir.canonicalize().is_ok_and(|dir| real.starts_with(dir))
+    {
+        return Err(refused(format!("{} lies inside of the recovery point", to.display())));
+    }
+    if !real.exists() {
+        // What comes out may be for root alone, also where the directories above it are not part of it.
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&real)
+            .map_err(|error| refused(format!("{} cannot be made: {error}", to.display())))?;
+        return Ok(real);
+    }
+    if !real.is_dir() {
+        return Err(refused(format!("{} is there already, and is no directory", to.display())));
+    }
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&real)?.take(6) {
+        names.push(readable(entry?.file_name().as_bytes()));
+    }
+    if names.is_empty() {
+        return Ok(real);
+    }
+    names.sort();
+    Err(refused(format!(
+        "{} is not empty, and nothing is ever overwritten: it has {}",
+        to.display(),
+        names.join(", ")
+    )))
+}
+
+fn into(
+    context: &Context,
+    picked: &backup::Picked,
+    manifest: &backup::Stored,
+    archive: &backup::Stored,
+    facts: &point::Archive,
+    dir: &Path,
+) -> Result<()> {
+    let options = context.archive_options();
+    let selection = nameless(dir)?;
+    let totals = picked.write(manifest, &selection, &options)?;
+    let free = rustix::fs::statvfs(dir).map_err(std::io::Error::from)?;
+    let free = free.f_bavail.saturating_mul(free.f_frsize);
+    if totals.bytes > free {
+        return Err(Failure::refused(format!(
+            "{} has room for {}, the files need {}",
+            dir.display(),
+            Bytes(free),
+            Bytes(totals.bytes)
+        ))
+        .hint("nothing was written; name a directory on a larger filesystem"));
+    }
+    // Opened anew under this name, it is read from its beginning.
+    let selected = PathBuf::from(format!("/proc/self/fd/{}", selection.as_raw_fd()));
+    let stage = context.ui.stage_of("restore", totals.bytes);
+    let order = backup::Restore {
+        archive,
+        manifest: &selected,
+        target: dir,
+        plain: Vec::new(),
+        sealed: Some((facts.bytes, &facts.blake3)),
+        replace: false,
+    };
+    let restored = backup::restore(&order, &options, &stage)?;
+    stage.done(format!("{} entries, {}", restored.files, Bytes(restored.bytes)));
+    let mut problems: Vec<String> = restored
+        .problems
+        .iter()
+        .map(|problem| format!("{}: {}", readable(problem.path.as_os_str().as_bytes()), problem.detail))
+        .collect();
+    let stage = context.ui.stage_of("compare", totals.bytes);
+    let comparison = backup::compare(&selected, dir, &[], &options, &stage)?;
+    problems.extend(
+        comparison
+            .differences
+            .iter()
+            .map(|one| format!("{}: {}", readable(one.path.as_os_str().as_bytes()), one.what)),
+    );
+    stage.done(format!("{} entries compared with the manifest", comparison.files));
+    for problem in &problems {
+        context.ui.event(&json!({"event": "fault", "text": problem}));
+    }
+    context
+        .ui
+        .event(&json!({"event": "restored", "to": dir, "entries": restored.files, "bytes": restored.bytes,
+        "faults": problems.len()}));
+    if problems.is_empty() {
+        for path in picked.paths() {
+            let below = path.strip_prefix("/").unwrap_or(&path);
+            context.ui.say(format!("  {}", readable(dir.join(below).as_os_str().as_bytes())));
+        }
+        context.ui.say(format!(
+            "{} entries with {} are restored and compared with the manifest.",
+            restored.files,
+            Bytes(restored.bytes)
+        ));
+        return Ok(());
+    }
+    let list: String = problems.iter().map(|problem| format!("\n- {problem}")).collect();
+    Err(Failure::new(
+        Code::Incomplete,
+        format!(
+            "not everything in {} is as it was; {} thing(s) differ:{list}",
+            dir.display(),
+            problems.len()
+        ),
+    )
+    .hint("all else was compared and is as it was"))
+}
+
+/// A file without a name on the filesystem of the directory, which stays empty.
+fn nameless(dir: &Path) -> Result<File> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    if let Ok(file) = rustix::fs::open(dir, flags, mode) {
+        return Ok(File::from(file));
+    }
+    // NFS, CIFS and FAT know no such files.
+    let path = dir.join(format!(".rear-selection-{}", sys::info::random_id()?));
+    let file = sys::fs::create_private(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
