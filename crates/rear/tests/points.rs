@@ -177,11 +177,21 @@ fn a_recovery_point_inside_an_iso_is_read_without_a_mount() {
         assert!(error.contains(word), "{error}");
         std::fs::write(&file, &good).unwrap();
     }
+    // A medium and a seal that do not belong together.
+    let marker = good.windows(38).position(|bytes| bytes.starts_with(b".rear-0f0f")).unwrap();
+    let id = place(&format!("/.rear-{}", "0f".repeat(16)));
+    change(&file, |bytes| (bytes[marker + 6], bytes[id]) = (b'1', b'1'));
+    let (code, out, _) = rear(&["list", "--from"], &file);
+    assert!(code == 4 && out.contains("the medium belongs to recovery point 1f0f"), "{out}");
+    std::fs::write(&file, &good).unwrap();
+
     change(&file, |bytes| bytes.truncate(archive + 1_000_000));
-    for verb in ["list", "verify"] {
-        let (code, out, error) = rear(&[verb, "--from"], dir.path());
-        assert_eq!(code, 4, "{out}{error}");
-        assert!(out.contains("truncated"), "{out}");
+    for path in [dir.path(), &file] {
+        for verb in ["list", "verify"] {
+            let (code, out, error) = rear(&[verb, "--from"], path);
+            assert_eq!(code, 4, "{out}{error}");
+            assert!(out.contains("truncated"), "{out}");
+        }
     }
 }
 

@@ -63,7 +63,7 @@ impl Looked {
     pub fn all(context: &Context, from: Option<&str>) -> Result<Self> {
         let mut looked = Self::default();
         match from {
-            Some(from) => looked.named(&place(from)),
+            Some(from) => looked.named(&place(from), false),
             None if is_rescue_system() => looked.booted(context)?,
             None => {
                 let settings = context.settings();
@@ -81,7 +81,7 @@ impl Looked {
                     roots.push(parent.to_owned());
                 }
                 roots.dedup();
-                roots.iter().filter(|root| root.exists()).for_each(|root| looked.named(root));
+                roots.iter().filter(|root| root.exists()).for_each(|root| looked.named(root, true));
                 looked.places = roots;
             }
         }
@@ -96,7 +96,7 @@ impl Looked {
         let mut looked = Self::default();
         for path in context.backup_dir().into_iter().chain([context.output_file()]) {
             if path.exists() {
-                looked.named(&path);
+                looked.named(&path, true);
             } else {
                 looked.places.push(path);
             }
@@ -159,17 +159,37 @@ impl Looked {
             Failure::refused(error.to_string())
                 .hint("insert the medium, or name the recovery point with --from")
         })?;
-        self.named(&medium.device);
+        self.named(&medium.device, true);
         Ok(())
     }
 
-    /// A place that was named: whatever it is, something is said of it.
-    fn named(&mut self, path: &Path) {
+    /// A place that was named: whatever it is, something is said of it. `ours` where nothing but a recovery point can have
+    /// been there.
+    fn named(&mut self, path: &Path, ours: bool) {
         self.places.push(path.to_owned());
         if path.is_dir() {
             self.directory(path, 0);
-        } else if let Err(why) = self.iso(path) {
-            self.others.push((path.to_owned(), why));
+        } else {
+            self.file(path, ours);
+        }
+    }
+
+    /// An ISO file or a drive, whatever is on it.
+    fn file(&mut self, path: &Path, ours: bool) {
+        match self.iso(path) {
+            Ok(()) => {}
+            Err(NotOne::Unreadable(error)) if ours || matches!(error, medium::Error::Truncated { .. }) => {
+                let place = Place::Dir(path.to_owned());
+                let faults = vec![error.to_string()];
+                self.points.push(Found { place, seal: None, marker: None, faults });
+            }
+            Err(NotOne::Unreadable(error)) => {
+                self.others.push((path.to_owned(), format!("cannot be read as an ISO: {error}")));
+            }
+            Err(NotOne::Foreign) => {
+                let why = "is an ISO, but no medium of rear and without a recovery point";
+                self.others.push((path.to_owned(), why.to_owned()));
+            }
         }
     }
 
@@ -205,17 +225,8 @@ impl Looked {
                     self.directory(&path, depth + 1);
                 }
             } else if (name.ends_with(".iso") || name.ends_with(".iso.old")) && path.is_file() {
-                match self.iso(&path) {
-                    Ok(()) => {}
-                    // Whether it was a recovery point cannot be said any more.
-                    Err(why) if why.starts_with(UNREADABLE) => self.points.push(Found {
-                        place: Place::Dir(path),
-                        seal: None,
-                        marker: None,
-                        faults: vec![why],
-                    }),
-                    Err(why) => self.others.push((path, why)),
-                }
+                // Of one that is unreadable it cannot be said any more that it was no recovery point.
+                self.file(&path, true);
             }
         }
         if depth == 0 && before == (self.points.len(), self.others.len()) {
@@ -224,9 +235,8 @@ impl Looked {
         }
     }
 
-    /// An ISO file or a drive; the error says what it is instead of a recovery point.
-    fn iso(&mut self, path: &Path) -> Result<(), String> {
-        let unreadable = |error: medium::Error| format!("{UNREADABLE}: {error}");
+    fn iso(&mut self, path: &Path) -> Result<(), NotOne> {
+        let unreadable = NotOne::Unreadable;
         let volume = Volume::open(path).map_err(unreadable)?;
         let (marker, mut faults) = match Marker::read(&volume) {
             Ok(marker) => (marker, Vec::new()),
@@ -242,7 +252,7 @@ impl Looked {
                 ));
             }
             if faults.is_empty() {
-                return Err("is an ISO, but no medium of rear and without a recovery point".to_owned());
+                return Err(NotOne::Foreign);
             }
             let place = Place::Iso { volume, dir: String::new() };
             self.points.push(Found { place, seal: None, marker, faults });
@@ -271,8 +281,13 @@ impl Looked {
     }
 }
 
-/// Begins the reason where a file cannot be read as an ISO.
-const UNREADABLE: &str = "cannot be read as an ISO";
+/// Why a file is not a recovery point.
+enum NotOne {
+    /// It is no ISO, or not one that can be read any more.
+    Unreadable(medium::Error),
+    /// It is an ISO of somebody else.
+    Foreign,
+}
 
 /// A path, or a URL of one.
 fn place(from: &str) -> PathBuf {

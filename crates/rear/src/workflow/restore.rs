@@ -59,16 +59,21 @@ pub fn run(context: &Context, options: &Restore) -> Result<()> {
         readable(seal.hostname.as_bytes()),
         utc(seal.created)
     ));
-    let dir = target(&options.to, &found.place)?;
+    let (dir, new) = target(&options.to, &found.place)?;
     // From here on there is something in the directory, also when the run is stopped.
-    into(context, &picked, &manifest, &archive, facts, &dir).map_err(|failure| match failure.hint {
-        Some(_) => failure,
-        None => failure.hint(format!("what is in {} is not complete; remove it", dir.display())),
+    into(context, &picked, &manifest, &archive, facts, &dir).map_err(|failure| {
+        // A directory that was made for nothing; one that holds something stays.
+        let gone = new && failure.code != Code::Incomplete && std::fs::remove_dir(&dir).is_ok();
+        match failure.hint {
+            Some(_) => failure,
+            None if gone => failure.hint("nothing was written"),
+            None => failure.hint(format!("what is in {} is not complete; remove it", dir.display())),
+        }
     })
 }
 
-/// The directory that the files go into: new, or empty.
-fn target(to: &Path, place: &Place) -> Result<PathBuf> {
+/// The directory that the files go into, and whether it is new; otherwise it is empty.
+fn target(to: &Path, place: &Place) -> Result<(PathBuf, bool)> {
     let refused =
         |text: String| Failure::refused(text).hint("nothing was written; name a new or an empty directory");
     let parent = match to.parent() {
@@ -94,7 +99,7 @@ fn target(to: &Path, place: &Place) -> Result<PathBuf> {
             .mode(0o700)
             .create(&real)
             .map_err(|error| refused(format!("{} cannot be made: {error}", to.display())))?;
-        return Ok(real);
+        return Ok((real, true));
     }
     if !real.is_dir() {
         return Err(refused(format!("{} is there already, and is no directory", to.display())));
@@ -104,7 +109,7 @@ fn target(to: &Path, place: &Place) -> Result<PathBuf> {
         names.push(readable(entry?.file_name().as_bytes()));
     }
     if names.is_empty() {
-        return Ok(real);
+        return Ok((real, false));
     }
     names.sort();
     Err(refused(format!(
