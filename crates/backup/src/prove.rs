@@ -2,6 +2,7 @@
 //! one that the manifest makes, every content has its digest, and nothing lies between. It goes on after damage, and names
 //! the files that it costs; it writes nothing.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -12,7 +13,7 @@ use crate::entry::{Entry, Kind};
 use crate::format::{Frame, Trailer};
 use crate::manifest::Reader;
 use crate::pipeline::{Failure, Queue, lock};
-use crate::{Error, Options, Progress, Stored, machine_path, pax, verify};
+use crate::{Error, Options, Progress, Stored, escape, machine_path, pax, verify};
 
 /// More findings than these are only counted.
 const LIMIT: usize = 10_000;
@@ -343,11 +344,14 @@ impl Worker<'_, '_> {
                 }
             }
         }
-        let large = job.pieces.iter().any(|piece| matches!(piece, Piece::Part(..)));
-        let cost = match names.len() {
-            0 if large => "it holds content of a file that is named with another part",
-            0 => "it holds the content of no file",
-            _ => "the content of the files that follow is lost",
+        let large = job.pieces.iter().find_map(|piece| match piece {
+            Piece::Part(large, ..) => Some(machine_path(&large.entry.path)),
+            Piece::Whole(_) => None,
+        });
+        let cost = match large {
+            Some(path) => format!("it holds content of {}", escape::encode(path.as_os_str().as_bytes())),
+            None if names.is_empty() => "it holds the content of no file".to_owned(),
+            None => "the content of the files that follow is lost".to_owned(),
         };
         self.shared.found(job.frame, None, format!("{part} {why}; {cost}"));
         for name in names {
