@@ -319,6 +319,26 @@ fn disks_over_several_paths_and_mount_points_of_sticks_are_left_out_when_asked()
 }
 
 #[test]
+fn what_the_start_waits_for_is_preserved_although_a_default_leaves_it_out() {
+    let (fake, layout) = machine();
+    let (auto, stick) = (names(&["/"]), names(&["/data"]));
+    let by_path = Rules { autoexclude_path: &auto, ..Rules::default() };
+    let by_point = Rules { autoexclude_usb_path: &stick, ..Rules::default() };
+    for (options, state) in
+        [("defaults", "preserve"), ("noauto", "ignore"), ("rw,nofail", "ignore"), ("", "ignore")]
+    {
+        let line = format!("/dev/mapper/vg_data-lv /data/ ext4 {options} 0 2\n");
+        fake.put("/etc/fstab", if options.is_empty() { "" } else { &line });
+        for rules in [by_path, by_point] {
+            let coverage = cover(&fake, &layout, &rules);
+            assert_eq!(refused(&coverage), [""; 0]);
+            assert_eq!(coverage.mounts, ["/"]);
+            assert_eq!(states(&coverage), format!("/dev/vda recreate, /dev/vdb {state}, /dev/vdc ignore"));
+        }
+    }
+}
+
+#[test]
 fn a_disk_that_something_captured_needs_cannot_be_left_alone() {
     let (fake, mut layout) = machine();
     // The group also lies on vdc, which the volume itself does not use.

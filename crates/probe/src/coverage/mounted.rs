@@ -5,7 +5,7 @@ use layout::{Bytes, Content, Device};
 use super::{CoverageRow, Decision, NOT_SAVED, ONLY, WAIVED, Work, excluded, unsupported};
 use crate::alone::Alone;
 use crate::components;
-use crate::mounts::{self, MountEntry};
+use crate::mounts::{self, FstabEntry, MountEntry};
 use crate::rules::{Class, class, component, is_below, trim};
 use crate::support::{carried, plain, problem};
 use crate::{Result, lvm};
@@ -170,10 +170,12 @@ impl Work<'_> {
             return Ok(excluded("second view: its files are read from the top of the btrfs").into());
         }
         if let Some(dir) = self.autoexcluded(point) {
-            return Ok(Judged::left_out(format!("below {dir} (AUTOEXCLUDE_PATH)")));
+            let needed = self.starts_with(point)?;
+            return Ok(Judged { needed, ..Judged::left_out(format!("below {dir} (AUTOEXCLUDE_PATH)")) });
         }
         if named(self.rules.autoexclude_usb_path) {
-            return Ok(Judged::left_out("AUTOEXCLUDE_USB_PATH"));
+            let needed = self.starts_with(point)?;
+            return Ok(Judged { needed, ..Judged::left_out("AUTOEXCLUDE_USB_PATH") });
         }
         if device.is_none()
             && let Some(rule) = lvm::mounted_snapshot(self.sys, self.layout, mount)?
@@ -223,6 +225,12 @@ impl Work<'_> {
         };
         let decision = self.waived(&mount.mount_point, device, decision);
         Ok(Judged { decision, left_out: true, needed: true })
+    }
+
+    /// Whether the machine does not start without what is mounted here.
+    fn starts_with(&self, point: &str) -> Result<bool> {
+        let optional = |entry: &FstabEntry| entry.has("noauto") || entry.has("nofail");
+        Ok(mounts::fstab(self.sys)?.iter().any(|entry| trim(&entry.file) == point && !optional(entry)))
     }
 
     fn autoexcluded(&self, point: &str) -> Option<&String> {

@@ -11,6 +11,7 @@
 mod cmdline;
 mod consoles;
 mod devices;
+mod dhcp;
 mod links;
 pub mod medium;
 mod mounts;

@@ -13,14 +13,16 @@ use super::cmdline::NetworkOption;
 use super::links::{self, Card, Step};
 use super::screen::Screen;
 
+mod lease;
+
 /// How long a cable may take until it carries something.
 const CARRIER: Duration = Duration::from_secs(5);
 
 /// The kernel asks three times, one second apart, who has an address.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Seconds that a DHCP client may take.
-const DHCP_LIMIT: u64 = 60;
+/// How long a DHCP client may take.
+const DHCP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Starts it; nothing waits for it.
 pub fn start(sys: sys::Real, config: Option<&RescueConfig>, option: NetworkOption, screen: Screen) {
@@ -190,21 +192,23 @@ fn wait_for_carrier(sys: &dyn Sys, device: &str) {
     }
 }
 
-/// Runs the host's DHCP client for one link; the client stays to renew the lease.
+/// Gets an address by DHCP: with the client of the machine where it could be taken along, else with our own.
 fn dhcp(sys: &dyn Sys, screen: &Screen, device: &str) {
     let clients = [
         ("dhclient", vec!["-1", "-q", device]),
         ("dhcpcd", vec!["-q", "-w", "-t", "50", device]),
         ("udhcpc", vec!["-q", "-n", "-t", "10", "-i", device]),
     ];
-    let Some((program, arguments)) = clients.into_iter().find(|(program, _)| sys.which(program).is_some())
-    else {
-        screen.say(&format!("rear: network: there is no DHCP client here, so {device} has no address"));
-        return;
+    let failed = match clients.into_iter().find(|(program, _)| sys.which(program).is_some()) {
+        // It stays to renew the lease.
+        Some((program, arguments)) => sys
+            .run(&Cmd::new(program).args(arguments).timeout(DHCP_LIMIT))
+            .err()
+            .map(|error| error.to_string()),
+        None => lease::take(sys, screen, device).err(),
     };
-    let cmd = Cmd::new(program).args(arguments).timeout(Duration::from_secs(DHCP_LIMIT));
-    if let Err(error) = sys.run(&cmd) {
-        screen.say(&format!("rear: network: no address by DHCP for {device}: {error}"));
+    if let Some(reason) = failed {
+        screen.say(&format!("rear: network: no address by DHCP for {device}: {reason}"));
     }
 }
 
