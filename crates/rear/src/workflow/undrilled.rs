@@ -11,16 +11,19 @@ pub fn kinds(layout: &Layout) -> BTreeSet<&str> {
     for device in &layout.devices {
         match &device.kind {
             Kind::Disk(disk) if disk.multipath.is_some() => drop(found.insert("multipath")),
-            Kind::LuksMapping(_) => drop(found.insert("luks")),
-            Kind::Disk(_) | Kind::Partition(_) | Kind::MdArray(_) | Kind::LogicalVolume(_) => {}
+            Kind::Disk(_)
+            | Kind::Partition(_)
+            | Kind::MdArray(_)
+            | Kind::LogicalVolume(_)
+            | Kind::LuksMapping(_) => {}
         }
         match &device.content {
             Content::Filesystem(filesystem) => match &filesystem.kind {
                 FsKind::Ext(_) | FsKind::Xfs(_) | FsKind::Vfat(_) | FsKind::Btrfs(_) => {}
                 _ => drop(found.insert(filesystem.fs_type())),
             },
-            Content::Luks(_) => drop(found.insert("luks")),
-            Content::LvmMember { .. }
+            Content::Luks(_)
+            | Content::LvmMember { .. }
             | Content::MdMember { .. }
             | Content::BtrfsMember { .. }
             | Content::Empty
@@ -50,6 +53,9 @@ mod tests {
         let mut layout = recorded("bios-gpt-ext4");
         layout.devices[1].content = Content::Luks(layout::Luks::default());
         layout.devices[2].content = Content::LvmMember { uuid: String::new() };
-        assert_eq!(kinds(&layout).into_iter().collect::<Vec<_>>(), ["luks"]);
+        assert!(kinds(&layout).is_empty());
+        let Kind::Disk(disk) = &mut layout.devices[0].kind else { panic!() };
+        disk.multipath = Some(layout::Multipath { wwid: "w".into(), paths: Vec::new() });
+        assert_eq!(kinds(&layout).into_iter().collect::<Vec<_>>(), ["multipath"]);
     }
 }
