@@ -316,6 +316,19 @@ pub fn totals(manifest: &Path) -> Result<Totals, Error> {
     Ok(reader.totals.unwrap_or_default())
 }
 
+/// A manifest for tests: each entry counts as one file.
+#[cfg(test)]
+pub(crate) fn write_all(path: &Path, entries: &[Entry]) {
+    let file = File::create(path).unwrap();
+    let mut writer = Writer::new(&file).unwrap();
+    for entry in entries {
+        let mut line = Vec::new();
+        write_line(entry, &mut line).unwrap();
+        writer.append(&line, Totals { files: 1, bytes: entry.stored() }).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -135,9 +135,7 @@ mod tests {
     fn a_selection_has_the_way_to_it_and_the_content_of_its_links() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        let file = File::create(&from).unwrap();
-        let mut writer = manifest::Writer::new(&file).unwrap();
-        for entry in [
+        let entries = [
             entry(".", Kind::Directory, ""),
             entry("a", Kind::Directory, ""),
             entry("a/first", Kind::File, ""),
@@ -146,12 +144,8 @@ mod tests {
             entry("a/b/other", Kind::File, ""),
             entry("a/bb", Kind::File, ""),
             entry("bin", Kind::Symlink, "usr/bin"),
-        ] {
-            let mut line = Vec::new();
-            manifest::write_line(&entry, &mut line).unwrap();
-            writer.append(&line, Totals { files: 1, bytes: entry.stored() }).unwrap();
-        }
-        writer.finish().unwrap();
+        ];
+        manifest::write_all(&from, &entries);
         let options = Options { level: 1, threads: 1, cancel: sys::Cancel::default() };
         let stored = Stored::open(&from).unwrap();
         let pick = |paths: &[&str]| {

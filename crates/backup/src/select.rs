@@ -178,14 +178,7 @@ mod tests {
     fn selected(entries: &[Entry], leave_out: &LeaveOut) -> (Vec<Entry>, LeftOut) {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        let file = File::create(&from).unwrap();
-        let mut writer = Writer::new(&file).unwrap();
-        for entry in entries {
-            let mut line = Vec::new();
-            manifest::write_line(entry, &mut line).unwrap();
-            writer.append(&line, Totals { files: 1, bytes: entry.stored() }).unwrap();
-        }
-        writer.finish().unwrap();
+        manifest::write_all(&from, entries);
         let out = File::create(&to).unwrap();
         let options = Options { level: 1, threads: 1, cancel: sys::Cancel::default() };
         let left = select(&from, &out, leave_out, &options).unwrap();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use backup::{Created, Error, Exclude, ManifestReader, ProblemKind, Restore, Source, Stored};
 use proptest::prelude::*;
 use rustix::mount::MountFlags;
-use support::{create, noise, options, source};
+use support::{create, noise, options, order, source};
 
 /// A small backup of several frames.
 struct Small {
@@ -47,14 +47,8 @@ impl Small {
             &(),
         );
         let manifest = self.dir.path().join("a.manifest");
-        let restore = Restore {
-            archive: &Stored::open(&archive).unwrap(),
-            manifest: &manifest,
-            target: &target,
-            plain: Vec::new(),
-            sealed: None,
-            replace: true,
-        };
+        let stored = Stored::open(&archive).unwrap();
+        let restore = order(&stored, &manifest, &target);
         let whole = backup::restore(&restore, &options(), &())
             .is_ok_and(|restored| restored.problems.is_empty())
             && backup::compare(&manifest, &target, &[], &options(), &()).unwrap().differences.is_empty();
@@ -167,14 +161,8 @@ fn a_file_that_changes_while_it_is_read_is_named_and_whole() {
         // The archive is consistent in itself: what was archived comes back, with the digest of the manifest.
         let target = dir.path().join("target");
         std::fs::create_dir(&target).unwrap();
-        let restore = Restore {
-            archive: &Stored::open(&archive).unwrap(),
-            manifest: &manifest,
-            target: &target,
-            plain: Vec::new(),
-            sealed: None,
-            replace: true,
-        };
+        let stored = Stored::open(&archive).unwrap();
+        let restore = order(&stored, &manifest, &target);
         assert_eq!(backup::restore(&restore, &options(), &()).unwrap().problems, []);
         assert_eq!(backup::compare(&manifest, &target, &[], &options(), &()).unwrap().differences, []);
         assert_eq!(std::fs::metadata(target.join("restless")).unwrap().len(), 30_000_000);
@@ -255,14 +243,8 @@ fn a_full_filesystem_is_named() {
     drop(archive);
     create(&source(&tree), dir.path());
     let (archive, manifest) = (dir.path().join("a.tar.zst"), dir.path().join("a.manifest"));
-    let restore = Restore {
-        archive: &Stored::open(&archive).unwrap(),
-        manifest: &manifest,
-        target: &full,
-        plain: Vec::new(),
-        sealed: None,
-        replace: true,
-    };
+    let stored = Stored::open(&archive).unwrap();
+    let restore = order(&stored, &manifest, &full);
     let result = backup::restore(&restore, &options(), &());
     assert!(matches!(result, Err(Error::TargetFull { .. })), "{result:?}");
     mount.unmount().unwrap();
@@ -281,14 +263,8 @@ fn plain_mounts_take_content_and_time_only() {
     create(&source(&tree), dir.path());
     let (archive, manifest) = (dir.path().join("a.tar.zst"), dir.path().join("a.manifest"));
     let plain = vec![PathBuf::from("/boot/efi")];
-    let restore = Restore {
-        archive: &Stored::open(&archive).unwrap(),
-        manifest: &manifest,
-        target: &target,
-        plain: plain.clone(),
-        sealed: None,
-        replace: true,
-    };
+    let stored = Stored::open(&archive).unwrap();
+    let restore = Restore { plain: plain.clone(), ..order(&stored, &manifest, &target) };
     assert_eq!(backup::restore(&restore, &options(), &()).unwrap().problems, []);
     let differences =
         |plain: &[PathBuf]| backup::compare(&manifest, &target, plain, &options(), &()).unwrap().differences;
@@ -318,14 +294,8 @@ fn a_raised_flag_stops_each_verb() {
         )
         .unwrap_err(),
     );
-    let restore = Restore {
-        archive: &Stored::open(&archive).unwrap(),
-        manifest: &manifest,
-        target: &target,
-        plain: Vec::new(),
-        sealed: None,
-        replace: true,
-    };
+    let stored = Stored::open(&archive).unwrap();
+    let restore = order(&stored, &manifest, &target);
     cancelled(backup::restore(&restore, &stopped, &()).unwrap_err());
     cancelled(backup::compare(&manifest, &target, &[], &stopped, &()).unwrap_err());
     let file = tempfile::tempfile().unwrap();
@@ -342,14 +312,8 @@ fn a_link_in_the_target_leads_nowhere() {
     std::os::unix::fs::symlink(&outside, target.join("sub")).unwrap();
     std::os::unix::fs::symlink(outside.join("large"), target.join("large")).unwrap();
     let (archive, manifest) = (small.dir.path().join("a.tar.zst"), small.dir.path().join("a.manifest"));
-    let restore = Restore {
-        archive: &Stored::open(&archive).unwrap(),
-        manifest: &manifest,
-        target: &target,
-        plain: Vec::new(),
-        sealed: None,
-        replace: true,
-    };
+    let stored = Stored::open(&archive).unwrap();
+    let restore = order(&stored, &manifest, &target);
     backup::restore(&restore, &options(), &()).unwrap();
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
     assert_eq!(backup::compare(&manifest, &target, &[], &options(), &()).unwrap().differences, []);
@@ -369,14 +333,9 @@ fn a_foreign_manifest_is_refused() {
     std::fs::write(tree.join("x"), noise(50_000_000, 4)).unwrap();
     create(&source(&tree), other.path());
     let archive = small.dir.path().join("a.tar.zst");
-    let restore = Restore {
-        archive: &Stored::open(&archive).unwrap(),
-        manifest: &other.path().join("a.manifest"),
-        target: other.path(),
-        plain: Vec::new(),
-        sealed: None,
-        replace: true,
-    };
+    let stored = Stored::open(&archive).unwrap();
+    let manifest = other.path().join("a.manifest");
+    let restore = order(&stored, &manifest, other.path());
     let result = backup::restore(&restore, &options(), &());
     assert!(matches!(result, Err(Error::Manifest { .. })), "{result:?}");
 }
@@ -404,14 +363,8 @@ fn a_hollow_file_comes_back_with_all_but_its_content() {
     assert_eq!((created.data_bytes, created.problems.len()), (1000, 0));
     assert!(created.archive_bytes < 10_000, "{created:?}");
     let (archive, manifest) = (work.join("a.tar.zst"), work.join("a.manifest"));
-    let order = Restore {
-        archive: &Stored::open(&archive).unwrap(),
-        manifest: &manifest,
-        target: &out,
-        plain: Vec::new(),
-        sealed: None,
-        replace: true,
-    };
+    let stored = Stored::open(&archive).unwrap();
+    let order = order(&stored, &manifest, &out);
     let restored = backup::restore(&order, &options(), &()).unwrap();
     assert_eq!(restored.problems, []);
     let comparison = backup::compare(&manifest, &out, &[], &options(), &()).unwrap();

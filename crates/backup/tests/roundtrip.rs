@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use backup::{Entry, Kind, ManifestReader, ProblemKind, Restore, Stored};
-use support::{Released, create, options, source};
+use backup::{Entry, Kind, ManifestReader, ProblemKind, Stored};
+use support::{Released, create, options, order, source};
 
 fn entries(manifest: &Path) -> BTreeMap<Vec<u8>, Entry> {
     ManifestReader::open(manifest)
@@ -39,14 +39,8 @@ fn what_no_mount_shows_has_a_place_of_its_own() {
     assert_eq!(made.problems, []);
     let (archive, manifest) = (dir.path().join("a.tar.zst"), dir.path().join("a.manifest"));
     std::fs::create_dir_all(target.join(".top")).unwrap();
-    let restore = Restore {
-        archive: &Stored::open(&archive).unwrap(),
-        manifest: &manifest,
-        target: &target,
-        plain: Vec::new(),
-        sealed: None,
-        replace: true,
-    };
+    let stored = Stored::open(&archive).unwrap();
+    let restore = order(&stored, &manifest, &target);
     assert_eq!(backup::restore(&restore, &options(), &()).unwrap().problems, []);
     assert_eq!(backup::compare(&manifest, &target, &[], &options(), &()).unwrap().differences, []);
     assert_eq!(backup::extra(&manifest, &target, &[], &options()).unwrap(), Vec::<PathBuf>::new());
@@ -90,14 +84,8 @@ fn everything_comes_back() {
     assert_eq!(own.differences, []);
     assert_eq!((own.files, own.bytes), (made.files, made.data_bytes));
 
-    let restore = Restore {
-        archive: &Stored::open(&archive).unwrap(),
-        manifest: &manifest,
-        target: &target,
-        plain: Vec::new(),
-        sealed: None,
-        replace: true,
-    };
+    let stored = Stored::open(&archive).unwrap();
+    let restore = order(&stored, &manifest, &target);
     let restored = backup::restore(&restore, &options(), &()).unwrap();
     if is_root {
         assert_eq!(restored.problems, []);

@@ -32,7 +32,7 @@ pub fn fstab_problems(sys: &dyn Sys, layout: &Layout) -> Result<Vec<String>, Err
 }
 
 fn is_fine(entry: &FstabEntry) -> bool {
-    let optional = ["noauto", "nofail", "bind", "rbind"].iter().any(|option| entry.has(option));
+    let optional = entry.is_optional() || entry.has("bind") || entry.has("rbind");
     let elsewhere = !matches!(class(&entry.fs_type), Class::Local | Class::Image) || entry.fs_type == "none";
     optional || elsewhere || !entry.spec.contains(['=', '/']) || entry.fs_type == "zfs"
 }

@@ -112,6 +112,11 @@ impl FstabEntry {
     pub(crate) fn has(&self, option: &str) -> bool {
         self.options.iter().any(|o| o == option)
     }
+
+    /// Whether the machine starts without it.
+    pub(crate) fn is_optional(&self) -> bool {
+        self.has("noauto") || self.has("nofail")
+    }
 }
 
 pub(crate) fn fstab(sys: &dyn Sys) -> Result<Vec<FstabEntry>> {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use backup::{Created, Exclude, Options, Source};
+use backup::{Created, Exclude, Options, Restore, Source, Stored};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, IFlags, Mode, Timespec, Timestamps, Uid, XattrFlags};
 
 /// Few threads, fast level.
@@ -31,6 +31,11 @@ pub fn create(source: &Source, work: &Path) -> Created {
     let archive = File::create(work.join("a.tar.zst")).unwrap();
     let manifest = File::create(work.join("a.manifest")).unwrap();
     backup::create(source, &archive, &manifest, &options(), &()).unwrap()
+}
+
+/// Everything of a verified archive, into that directory.
+pub fn order<'a>(archive: &'a Stored, manifest: &'a Path, target: &'a Path) -> Restore<'a> {
+    Restore { archive, manifest, target, plain: Vec::new(), sealed: None, replace: true }
 }
 
 /// Bytes that zstd cannot make smaller, the same at each call.

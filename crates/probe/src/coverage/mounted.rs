@@ -5,7 +5,7 @@ use layout::{Bytes, Content, Device};
 use super::{CoverageRow, Decision, NOT_SAVED, ONLY, WAIVED, Work, excluded, unsupported};
 use crate::alone::Alone;
 use crate::components;
-use crate::mounts::{self, FstabEntry, MountEntry};
+use crate::mounts::{self, MountEntry};
 use crate::rules::{Class, class, component, is_below, trim};
 use crate::support::{carried, plain, problem};
 use crate::{Result, lvm};
@@ -229,8 +229,7 @@ impl Work<'_> {
 
     /// Whether the machine does not start without what is mounted here.
     fn starts_with(&self, point: &str) -> Result<bool> {
-        let optional = |entry: &FstabEntry| entry.has("noauto") || entry.has("nofail");
-        Ok(mounts::fstab(self.sys)?.iter().any(|entry| trim(&entry.file) == point && !optional(entry)))
+        Ok(mounts::fstab(self.sys)?.iter().any(|entry| trim(&entry.file) == point && !entry.is_optional()))
     }
 
     fn autoexcluded(&self, point: &str) -> Option<&String> {
