@@ -4,6 +4,7 @@
 mod cli;
 mod context;
 mod failure;
+mod files;
 mod log;
 mod point;
 mod rescue;

@@ -48,6 +48,9 @@ pub struct Seal {
     pub parts: Vec<Part>,
     /// The archive, unless the rescue medium was made alone.
     pub archive: Option<Archive>,
+    /// The files, where a method with a place of its own keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
     /// Where the backup is, when not on the medium: a URL.
     pub elsewhere: Option<String>,
     /// What alone is in the archive, where its owner asked for less than the machine; empty for a whole one.
@@ -88,7 +91,40 @@ pub struct Archive {
     pub data_bytes: u64,
 }
 
+/// Facts of files that lie at a place of their own. The manifest of them is a part beside the seal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// The word of `BACKUP`.
+    pub method: String,
+    /// Where they are: a URL, without secrets.
+    pub url: String,
+    /// What names them there: a snapshot, a tree.
+    pub name: String,
+    /// Number of entries.
+    pub files: u64,
+    /// Bytes of the files.
+    pub data_bytes: u64,
+}
+
 impl Seal {
+    /// Whether this recovery point has files, wherever they are kept.
+    pub fn has_files(&self) -> bool {
+        self.archive.is_some() || self.content.is_some()
+    }
+
+    /// Number of entries, where there are files.
+    pub fn entries(&self) -> Option<u64> {
+        let archive = self.archive.as_ref().map(|archive| archive.files);
+        archive.or(self.content.as_ref().map(|content| content.files))
+    }
+
+    /// Bytes of all files.
+    pub fn data_bytes(&self) -> u64 {
+        let archive = self.archive.as_ref().map(|archive| archive.data_bytes);
+        archive.or(self.content.as_ref().map(|content| content.data_bytes)).unwrap_or_default()
+    }
+
     /// Reads a seal and refuses one of a newer program.
     pub fn read(dir: &Path) -> Result<Self> {
         Self::open(&Place::Dir(dir.to_owned()))
@@ -202,6 +238,7 @@ mod tests {
             program: "0".into(),
             parts,
             archive: None,
+            content: None,
             elsewhere: None,
             only: Vec::new(),
             digest: None,

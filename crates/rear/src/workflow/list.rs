@@ -8,7 +8,7 @@ use super::points::{Found, Looked};
 use crate::cli::List;
 use crate::context::Context;
 use crate::failure::{Code, Failure, Result};
-use crate::point;
+use crate::point::{self, Seal};
 use crate::ui::out;
 use crate::workflow::mkbackup::utc;
 
@@ -46,8 +46,8 @@ pub fn run(context: &Context, options: &List) -> Result<()> {
 fn state(found: &Found) -> &'static str {
     match &found.seal {
         _ if !found.faults.is_empty() => "BROKEN",
-        Some(seal) if seal.archive.is_some() && !seal.only.is_empty() => "complete, a part of the files",
-        Some(seal) if seal.archive.is_some() => "complete",
+        Some(seal) if seal.has_files() && !seal.only.is_empty() => "complete, a part of the files",
+        Some(seal) if seal.has_files() => "complete",
         Some(seal) if seal.elsewhere.is_some() => "medium, files elsewhere",
         _ => "medium without files",
     }
@@ -62,7 +62,7 @@ fn table(context: &Context, points: &[Found]) {
             found.seal.as_ref().map_or_else(none, |seal| utc(seal.created)),
             found.seal.as_ref().map_or_else(none, |seal| readable(seal.hostname.as_bytes())),
             archive.map_or_else(none, |archive| Bytes(archive.bytes).to_string()),
-            archive.map_or_else(none, |archive| archive.files.to_string()),
+            found.seal.as_ref().and_then(Seal::entries).map_or_else(none, |entries| entries.to_string()),
             state(found).to_owned(),
             found.place.path().display().to_string(),
         ]);
@@ -84,6 +84,9 @@ fn table(context: &Context, points: &[Found]) {
             context.ui.say(format!("  - {fault}"));
         }
         let Some(seal) = &found.seal else { continue };
+        if let Some(content) = &seal.content {
+            context.ui.say(format!("  - BACKUP={}: its files are at {}", content.method, content.url));
+        }
         if let Some(elsewhere) = &seal.elsewhere {
             context.ui.say(format!("  - its files are at {elsewhere}"));
         }
@@ -104,13 +107,15 @@ fn event(found: &Found) -> serde_json::Value {
     };
     let seal = found.seal.as_ref();
     let archive = seal.and_then(|seal| seal.archive.as_ref());
+    let content = seal.and_then(|seal| seal.content.as_ref());
     json!({
         "event": "point", "path": found.place.path(), "medium": medium, "dir": dir,
         "complete": found.faults.is_empty(), "state": state(found), "faults": found.faults,
         "id": seal.map(|seal| &seal.id), "hostname": seal.map(|seal| &seal.hostname),
         "created": seal.map(|seal| seal.created), "program": seal.map(|seal| &seal.program),
-        "archive_bytes": archive.map(|archive| archive.bytes), "entries": archive.map(|archive| archive.files),
-        "data_bytes": archive.map(|archive| archive.data_bytes),
+        "archive_bytes": archive.map(|archive| archive.bytes), "entries": seal.and_then(Seal::entries), "method": content.map(|content| &content.method),
+        "url": content.map(|content| &content.url),
+        "data_bytes": seal.filter(|seal| seal.has_files()).map(Seal::data_bytes),
         "elsewhere": seal.and_then(|seal| seal.elsewhere.as_ref()), "only": seal.map(|seal| &seal.only),
     })
 }

@@ -16,14 +16,16 @@ use super::machine::{self, Machine};
 use super::preflight::{self, Refusals};
 use super::preserve::Kept;
 use super::{luks, swapfiles};
-use crate::context::{Context, is_rescue_system};
+use crate::context::{Context, STATE_DIR, is_rescue_system};
 use crate::failure::{Failure, Result};
+use crate::files::{self, Engine};
 use crate::point::{self, Part, Seal};
 use crate::ui::duration;
 
 mod archive;
 mod medium;
 mod recipe;
+pub mod source;
 
 pub use medium::utc;
 
@@ -50,10 +52,12 @@ struct Destinations {
     elsewhere: Option<String>,
     /// Whether an archive is made.
     archive: bool,
+    /// Whether files are saved at all.
+    files: bool,
 }
 
 impl Destinations {
-    fn decide(context: &Context, what: What) -> Result<Self> {
+    fn decide(context: &Context, what: What, engine: Option<&dyn Engine>) -> Result<Self> {
         let settings = context.settings();
         let none = settings.backup == config::Backup::RequestRestore;
         if none && what == What::BackupOnly {
@@ -62,8 +66,13 @@ impl Destinations {
             )
             .hint("set BACKUP=NETFS"));
         }
-        let archive = !none && what != What::RescueOnly;
+        let files = !none && what != What::RescueOnly;
         let mut iso = (what != What::BackupOnly).then(|| context.output_file());
+        if let Some(engine) = engine {
+            let (dir_on_medium, elsewhere) = ("rear".to_owned(), Some(engine.place()));
+            return Ok(Self { iso, dir_on_medium, backup_dir: None, elsewhere, archive: false, files });
+        }
+        let archive = files;
         let mut elsewhere = None;
         let (dir_on_medium, backup_dir) = match &settings.backup_url {
             config::Location::Iso { dir } => {
@@ -88,7 +97,7 @@ impl Destinations {
             config::Location::Null => ("rear".to_owned(), None),
         };
         let backup_dir = backup_dir.filter(|_| archive);
-        Ok(Self { iso, dir_on_medium, backup_dir, elsewhere, archive })
+        Ok(Self { iso, dir_on_medium, backup_dir, elsewhere, archive, files })
     }
 
     /// Whether the medium holds the files.
@@ -120,7 +129,8 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     context.show_config_warnings();
     // No mount of ours is seen outside, and all of them are gone when this process ends, however it ends.
     sys::mount::private_namespace()?;
-    let destinations = Destinations::decide(context, what)?;
+    let mut engine = files::engine(context)?;
+    let destinations = Destinations::decide(context, what, engine.as_deref())?;
 
     let stage = context.ui.stage("probe");
     let machine = machine::probe(context)?;
@@ -131,7 +141,7 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     ));
     context.ui.say(machine.coverage.table().trim_end());
     let patterns = &context.settings().backup_prog_exclude;
-    if destinations.archive && !patterns.is_empty() {
+    if destinations.files && !patterns.is_empty() {
         context.ui.say(format!("Left out everywhere (BACKUP_PROG_EXCLUDE): {}", patterns.join(" ")));
     }
     context.ui.say(machine.coverage.disk_table().trim_end());
@@ -142,10 +152,12 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     }
     let id = sys::info::random_id()?;
     let mut recipe = recipe::recipe(context, &id, &destinations)?;
-    let facts = check(context, &machine, &destinations, &mut recipe)?;
+    let facts = check(context, &machine, &destinations, &mut recipe, engine.as_deref())?;
+    // Of a medium alone, the engine has only said what must be carried.
+    let engine = engine.as_deref_mut().filter(|_| destinations.files);
 
     let result = hook(&context.sys, context, "PRE_BACKUP_SCRIPT", &context.settings().pre_backup_script)
-        .and_then(|()| make(context, &machine, &destinations, &recipe, &facts));
+        .and_then(|()| make(context, &machine, &destinations, &recipe, &facts, engine));
     // The hooks belong together (freeze, thaw): the second runs even if the backup between them failed or was
     // stopped by a signal.
     let unstoppable = sys::Real::default();
@@ -190,6 +202,8 @@ fn coverage_event(coverage: &probe::Coverage) -> serde_json::Value {
 /// What a run made, for the report.
 #[derive(Default)]
 struct Made {
+    /// Where the files are, when a method with a place of its own keeps them.
+    place: Option<(String, u64)>,
     files: Vec<(PathBuf, u64)>,
     id: String,
     problems: Vec<backup::Problem>,
@@ -202,6 +216,7 @@ fn check(
     machine: &Machine,
     destinations: &Destinations,
     recipe: &mut image::Recipe<'_>,
+    engine: Option<&dyn Engine>,
 ) -> Result<BootFacts> {
     let stage = context.ui.stage("check");
     let mut refusals = Refusals::default();
@@ -220,14 +235,19 @@ fn check(
     }
     luks::check(context, &machine.wanted, &mut refusals);
     swapfiles::warn(context, &machine.wanted)?;
+    if let Some(engine) = engine {
+        let carry = engine.check(context, machine, &mut refusals)?;
+        recipe.required_progs.extend(carry.programs);
+        recipe.copy_as_is.extend(carry.files);
+    }
     let facts = preflight::boot(context, machine, &mut refusals);
     if destinations.iso.is_some() {
         preflight::medium(context, machine, recipe, &mut refusals);
     }
-    if destinations.archive && machine.coverage.mounts.first().is_none_or(|mount| mount != "/") {
+    if destinations.files && machine.coverage.mounts.first().is_none_or(|mount| mount != "/") {
         refusals.add("the root filesystem is not captured; without it there is no machine to recover");
     }
-    if destinations.archive {
+    if destinations.files {
         archive::refuse_lifeless(context, &mut refusals)?;
     }
     let data = if destinations.archive { archive::data_bytes(context, machine, destinations)? } else { 0 };
@@ -240,7 +260,7 @@ fn check(
         let copies = if destinations.archive_on_medium() { 2 } else { 0 };
         preflight::space(context, dir, data, copies, &mut refusals);
         let settings = context.settings();
-        if settings.iso_recover_unattended && !destinations.archive_on_medium() {
+        if settings.iso_recover_unattended && !destinations.archive_on_medium() && engine.is_none() {
             context.ui.warn(
                 "there are no files on this medium, so an unattended recovery from it stops before any write",
             );
@@ -260,6 +280,7 @@ fn make(
     destinations: &Destinations,
     recipe: &image::Recipe<'_>,
     facts: &BootFacts,
+    mut engine: Option<&mut (dyn Engine + '_)>,
 ) -> Result<Made> {
     let mut made = Made { id: recipe.rescue.recovery_point.clone(), ..Made::default() };
     let medium_staging = destinations.iso.as_deref().map(|iso| staging(context, iso)).transpose()?;
@@ -276,7 +297,8 @@ fn make(
         program: env!("CARGO_PKG_VERSION").to_owned(),
         parts: Vec::new(),
         archive: None,
-        elsewhere: destinations.elsewhere.clone(),
+        content: None,
+        elsewhere: destinations.elsewhere.clone().filter(|_| engine.is_none()),
         only: context.settings().only_include.clone().unwrap_or_default(),
         digest: None,
     };
@@ -305,11 +327,30 @@ fn make(
         inside.archive = Some(archive);
         backup = Some((dir, staging, inside));
     }
+    let mut saved = None;
+    if let Some(engine) = &mut engine {
+        let staging = sys::fs::Staging::create(Path::new(STATE_DIR))?;
+        skip.push(staging.path().to_owned());
+        let mut parts = small(staging.path())?;
+        let job = files::Job { machine, id: &made.id, dir: staging.path(), skip: &skip };
+        let from_engine = engine.save(context, &job)?;
+        parts.extend(from_engine.parts);
+        made.problems.extend(from_engine.problems);
+        seal.content = Some(from_engine.content);
+        saved = Some((staging, parts));
+    }
     let mut iso = None;
     if let (Some(out), Some(staging), Some(image)) = (&destinations.iso, &medium_staging, &image) {
         let parts_dir = staging.path().join("point");
         sys::fs::create_dir_private(&parts_dir)?;
-        seal.parts = small(&parts_dir)?;
+        if let Some((from, parts)) = &saved {
+            for part in parts {
+                std::fs::copy(from.path().join(&part.name), parts_dir.join(&part.name))?;
+            }
+            seal.parts = parts.clone();
+        } else {
+            seal.parts = small(&parts_dir)?;
+        }
         if destinations.archive_on_medium() {
             let archive =
                 archive::create(context, machine, &parts_dir, &skip, &mut seal.parts, &mut made.problems)?;
@@ -326,8 +367,13 @@ fn make(
         archive::publish(context, &inside, staging, dir)?;
         made.files.push((dir.clone(), inside.parts.iter().map(|part| part.bytes).sum()));
     }
+    if let (Some(engine), Some((staging, parts))) = (engine, saved) {
+        seal.parts = parts;
+        let bytes = seal.data_bytes();
+        made.place = Some((engine.publish(context, &seal, staging.path())?, bytes));
+    }
     if let Some((out, temporary, bytes)) = iso {
-        medium::put(context, &temporary, out, destinations.archive)?;
+        medium::put(context, &temporary, out, destinations.files)?;
         made.files.push((out.clone(), bytes));
         made.on_own_disk = archive::lies_on_wanted_disk(context, machine, out);
     }
@@ -349,7 +395,7 @@ fn staging(context: &Context, result: &Path) -> Result<sys::fs::Staging> {
 }
 
 /// Writes a small part and measures it.
-fn part(dir: &Path, name: &str, bytes: &[u8]) -> Result<Part> {
+pub fn part(dir: &Path, name: &str, bytes: &[u8]) -> Result<Part> {
     use std::io::Write;
     let path = dir.join(name);
     let mut file = sys::fs::create_private(&path)?;
@@ -397,14 +443,17 @@ pub fn hook(sys: &sys::Real, context: &Context, name: &str, argv: &[String]) -> 
 }
 
 fn report(context: &Context, destinations: &Destinations, made: &Made, seconds: f64) {
-    let what = if destinations.archive { "Recovery point" } else { "Rescue medium without files" };
+    let what = if destinations.files { "Recovery point" } else { "Rescue medium without files" };
     context.ui.say(format!("{what} {} is complete and was read back:", made.id));
-    if let (true, Some(paths)) = (destinations.archive, &context.settings().only_include) {
+    if let (true, Some(paths)) = (destinations.files, &context.settings().only_include) {
         context.ui.say(format!(
             "  It holds only a PART of the machine's files (BACKUP_ONLY_INCLUDE): {}. A recovery from it alone gives no \
              complete machine.",
             paths.join(", ")
         ));
+    }
+    if let Some((place, bytes)) = &made.place {
+        context.ui.say(format!("  {place}  {} of files", Bytes(*bytes)));
     }
     for (path, bytes) in &made.files {
         context.ui.say(format!("  {}  {}", path.display(), Bytes(*bytes)));
@@ -420,6 +469,7 @@ fn report(context: &Context, destinations: &Destinations, made: &Made, seconds: 
     }
     context.ui.say(format!("Done in {}.", duration(seconds)));
     context.ui.event(&json!({"event": "result", "id": made.id, "seconds": seconds,
+        "place": made.place.as_ref().map(|(place, _)| place),
         "files": made.files.iter().map(|(path, bytes)| json!({"path": path, "bytes": bytes})).collect::<Vec<_>>(),
         "problems": made.problems}));
 }

@@ -31,7 +31,7 @@ pub struct Found {
 impl Found {
     /// Whether files can be had from it.
     pub fn has_files(&self) -> bool {
-        self.seal.as_ref().is_some_and(|seal| seal.archive.is_some())
+        self.seal.as_ref().is_some_and(|seal| seal.has_files())
     }
 
     /// The seal of a point that has one; otherwise what is wrong.

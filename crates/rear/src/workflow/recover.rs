@@ -22,6 +22,7 @@ use super::{luks, machine, mkbackup, multipath, proof, subvolumes, swapfiles};
 use crate::cli::Recover;
 use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_system, require_root};
 use crate::failure::{Code, Failure, Result};
+use crate::files::Origin;
 use crate::point::Seal;
 use crate::rescue;
 
@@ -50,8 +51,8 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     let log = context.settings().logfile.clone();
     let _lock = context.begin_writing(&log)?;
     open::unmount_leftovers(context, options)?;
-    let opened = open::open(context, options)?;
-    if opened.seal.archive.is_none() && !context.ui.can_answer(RESTORE_DONE) {
+    let mut opened = open::open(context, options)?;
+    if !opened.seal.has_files() && !context.ui.can_answer(RESTORE_DONE) {
         return Err(Failure::refused(
             "this recovery point has no files, so nobody could restore them in an unattended recovery",
         )
@@ -68,6 +69,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         .say(if context.common.verbose { shown.plan.text_verbose() } else { shown.plan.text() }.trim_end());
     approve(context)?;
 
+    let mut origin = opened.origin.take();
     let config = opened.rescue.as_ref();
     mkbackup::hook(
         &context.sys,
@@ -89,8 +91,8 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     let root = Path::new(TARGET_ROOT);
     let mut problems = Vec::new();
     let mut left_out = restore::LeftOut::default();
-    if let Some(archive) = &opened.seal.archive {
-        left_out = restore::run(context, &opened, archive, root, &mut problems)?;
+    if opened.seal.has_files() {
+        left_out = restore::run(context, &opened, origin.as_deref_mut(), root, &mut problems)?;
     } else {
         wait_for_restore(context)?;
     }
@@ -107,7 +109,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         config.map_or(&[], |config| &config.post_recovery_script),
     )?;
     watch.end(&context.sys, &mut problems)?;
-    if opened.seal.archive.is_some() && !opened.seal.only.is_empty() {
+    if opened.seal.has_files() && !opened.seal.only.is_empty() {
         problems.push(format!(
             "only a part of the machine's files is in the backup (BACKUP_ONLY_INCLUDE): {}",
             opened.seal.only.join(", ")
@@ -132,12 +134,12 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         )
         .hint(format!("the log names all of them: {}", log.display())));
     }
-    let mut proven = match opened.seal.archive {
-        Some(_) if !left_out.is_empty() => {
+    let mut proven = match opened.seal.has_files() {
+        true if !left_out.is_empty() => {
             "every restored file and every identifier was compared and is as it was"
         }
-        Some(_) => "every file and every identifier was compared and is as it was",
-        None => "every identifier of the storage is as it was; the files were restored by other means",
+        true => "every file and every identifier was compared and is as it was",
+        false => "every identifier of the storage is as it was; the files were restored by other means",
     }
     .to_owned();
     if watch.count() > 0 {
@@ -173,6 +175,8 @@ pub struct Opened {
     pub kept: Kept,
     /// Facts of the rescue system, if this is one.
     pub rescue: Option<RescueConfig>,
+    /// The way back of files that lie at a place of their own, proven to be there.
+    pub origin: Option<Box<dyn Origin>>,
     /// Keeps the medium mounted.
     pub medium: Option<rescue::Medium>,
 }

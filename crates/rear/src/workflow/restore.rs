@@ -14,11 +14,13 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
 use super::list::readable;
-use super::points::Looked;
+use super::points::{Found, Looked};
 use crate::cli::Restore;
 use crate::context::{Context, require_root};
 use crate::failure::{Code, Failure, Result};
-use crate::point::{self, Place};
+use crate::files::{self, Order, Origin};
+use crate::point::{self, Place, Seal};
+use crate::ui::Stage;
 use crate::workflow::mkbackup::utc;
 
 /// Runs the workflow.
@@ -30,8 +32,7 @@ pub fn run(context: &Context, options: &Restore) -> Result<()> {
     let stage = context.ui.stage("open");
     let found = Looked::own(context, options.from.as_deref())?.with_files()?;
     let seal = found.sealed()?;
-    let (manifest, archive) = (found.place.stored(point::MANIFEST)?, found.place.stored(point::ARCHIVE)?);
-    let facts = seal.archive.as_ref().ok_or_else(|| Failure::refused("the recovery point holds no files"))?;
+    let manifest = found.place.stored(point::MANIFEST)?;
     if point::measure_stored(&manifest, point::MANIFEST, &context.cancel)? != *seal.part(point::MANIFEST)? {
         return Err(Failure::refused(format!(
             "{} is damaged: its checksum is not the sealed one",
@@ -39,10 +40,7 @@ pub fn run(context: &Context, options: &Restore) -> Result<()> {
         ))
         .hint("nothing was written; use another copy of the recovery point"));
     }
-    backup::verify_index(&archive, facts.bytes, &facts.blake3).map_err(|error| {
-        Failure::refused(error.to_string())
-            .hint("nothing was written; use another copy of the recovery point")
-    })?;
+    let mut holder = Holder::open(context, &found, seal, &stage)?;
     let picked = wanted.find(&manifest, &context.archive_options())?;
     if !picked.missing.is_empty() {
         let list: String = picked
@@ -61,7 +59,7 @@ pub fn run(context: &Context, options: &Restore) -> Result<()> {
     ));
     let (dir, new) = target(&options.to, &found.place)?;
     // From here on there is something in the directory, also when the run is stopped.
-    into(context, &picked, &manifest, &archive, facts, &dir).map_err(|failure| {
+    into(context, &picked, &manifest, &mut holder, &dir).map_err(|failure| {
         // A directory that was made for nothing; one that holds something stays.
         let gone = new && failure.code != Code::Incomplete && std::fs::remove_dir(&dir).is_ok();
         match failure.hint {
@@ -70,6 +68,63 @@ pub fn run(context: &Context, options: &Restore) -> Result<()> {
             None => failure.hint(format!("what is in {} is not complete; remove it", dir.display())),
         }
     })
+}
+
+/// What holds the files.
+enum Holder<'a> {
+    /// The archive beside the seal, and what the seal says of it.
+    Archive(backup::Stored, &'a point::Archive),
+    /// A place of their own.
+    Elsewhere(Box<dyn Origin>),
+}
+
+impl<'a> Holder<'a> {
+    /// Whole as far as that can be told before anything is read.
+    fn open(context: &Context, found: &Found, seal: &'a Seal, stage: &Stage<'_>) -> Result<Self> {
+        if let Some(content) = &seal.content {
+            let mut origin = files::origin(content)?;
+            origin.prove(context, seal, stage)?;
+            return Ok(Self::Elsewhere(origin));
+        }
+        let facts =
+            seal.archive.as_ref().ok_or_else(|| Failure::refused("the recovery point holds no files"))?;
+        let archive = found.place.stored(point::ARCHIVE)?;
+        backup::verify_index(&archive, facts.bytes, &facts.blake3).map_err(|error| {
+            Failure::refused(error.to_string())
+                .hint("nothing was written; use another copy of the recovery point")
+        })?;
+        Ok(Self::Archive(archive, facts))
+    }
+
+    /// Brings back what the manifest says; gives the problems by name.
+    fn restore(
+        &mut self,
+        context: &Context,
+        manifest: &Path,
+        dir: &Path,
+        stage: &Stage<'_>,
+    ) -> Result<Vec<String>> {
+        match self {
+            Self::Archive(archive, facts) => {
+                let order = backup::Restore {
+                    archive,
+                    manifest,
+                    target: dir,
+                    plain: Vec::new(),
+                    sealed: Some((facts.bytes, &facts.blake3)),
+                    replace: false,
+                };
+                let restored = backup::restore(&order, &context.archive_options(), stage)?;
+                let name = |path: &Path| readable(path.as_os_str().as_bytes());
+                let problems = restored.problems.iter();
+                Ok(problems.map(|problem| format!("{}: {}", name(&problem.path), problem.detail)).collect())
+            }
+            Self::Elsewhere(origin) => {
+                let order = Order { manifest, all: false, target: dir, plain: &[], replace: false };
+                origin.restore(context, &order, stage)
+            }
+        }
+    }
 }
 
 /// The directory that the files go into, and whether it is new; otherwise it is empty.
@@ -123,8 +178,7 @@ fn into(
     context: &Context,
     picked: &backup::Picked,
     manifest: &backup::Stored,
-    archive: &backup::Stored,
-    facts: &point::Archive,
+    holder: &mut Holder<'_>,
     dir: &Path,
 ) -> Result<()> {
     let options = context.archive_options();
@@ -144,21 +198,8 @@ fn into(
     // Opened anew under this name, it is read from its beginning.
     let selected = PathBuf::from(format!("/proc/self/fd/{}", selection.as_raw_fd()));
     let stage = context.ui.stage_of("restore", totals.bytes);
-    let order = backup::Restore {
-        archive,
-        manifest: &selected,
-        target: dir,
-        plain: Vec::new(),
-        sealed: Some((facts.bytes, &facts.blake3)),
-        replace: false,
-    };
-    let restored = backup::restore(&order, &options, &stage)?;
-    stage.done(format!("{} entries, {}", restored.files, Bytes(restored.bytes)));
-    let mut problems: Vec<String> = restored
-        .problems
-        .iter()
-        .map(|problem| format!("{}: {}", readable(problem.path.as_os_str().as_bytes()), problem.detail))
-        .collect();
+    let mut problems = holder.restore(context, &selected, dir, &stage)?;
+    stage.done(format!("{} entries, {}", totals.files, Bytes(totals.bytes)));
     let stage = context.ui.stage_of("compare", totals.bytes);
     let comparison = backup::compare(&selected, dir, &[], &options, &stage)?;
     problems.extend(
@@ -171,9 +212,7 @@ fn into(
     for problem in &problems {
         context.ui.event(&json!({"event": "fault", "text": problem}));
     }
-    context
-        .ui
-        .event(&json!({"event": "restored", "to": dir, "entries": restored.files, "bytes": restored.bytes,
+    context.ui.event(&json!({"event": "restored", "to": dir, "entries": totals.files, "bytes": totals.bytes,
         "faults": problems.len()}));
     if problems.is_empty() {
         for path in picked.paths() {
@@ -182,8 +221,8 @@ fn into(
         }
         context.ui.say(format!(
             "{} entries with {} are restored and compared with the manifest.",
-            restored.files,
-            Bytes(restored.bytes)
+            totals.files,
+            Bytes(totals.bytes)
         ));
         return Ok(());
     }

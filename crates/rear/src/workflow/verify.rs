@@ -13,6 +13,7 @@ use super::preserve::Kept;
 use crate::cli::Verify;
 use crate::context::Context;
 use crate::failure::{Code, Failure, Result};
+use crate::files;
 use crate::point::{self, Place, Seal};
 use crate::workflow::mkbackup::utc;
 
@@ -188,7 +189,29 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Files that lie at a place of their own.
+    fn content(&mut self, content: &point::Content, seal: &Seal) -> Result<()> {
+        let stage = self.context.ui.stage_of("verify", if self.quick { 0 } else { content.data_bytes });
+        if self.quick {
+            stage.done(format!("the files at {} were not looked at", content.url));
+            return Ok(());
+        }
+        if let Ok(part) = seal.part(point::MANIFEST) {
+            self.part(point::MANIFEST, &part.clone())?;
+        }
+        let proven = files::origin(content)
+            .and_then(|mut origin| origin.verify(self.context, &self.found.place, seal, &stage));
+        for fault in self.keep(proven)?.unwrap_or_default() {
+            self.fault(fault);
+        }
+        stage.done(format!("{} files at {}", content.files, content.url));
+        Ok(())
+    }
+
     fn archive(&mut self, seal: &Seal) -> Result<()> {
+        if let Some(content) = &seal.content {
+            return self.content(content, seal);
+        }
         let Some(archive) = &seal.archive else { return Ok(()) };
         let stage = self.context.ui.stage_of("verify", if self.quick { 0 } else { archive.data_bytes });
         let manifest_right = match seal.part(point::MANIFEST) {

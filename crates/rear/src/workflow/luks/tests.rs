@@ -72,6 +72,7 @@ fn save(context: &Context, layout: &mut Layout, dir: &Path) -> Seal {
         program: "0".into(),
         parts: Vec::new(),
         archive: None,
+        content: None,
         elsewhere: None,
         only: Vec::new(),
         digest: None,

@@ -4,46 +4,18 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use backup::{Exclude, Only, Problem, ProblemKind, Source};
+use backup::{Exclude, Problem, ProblemKind};
 use layout::Bytes;
 use sys::Sys;
 use sys::fs::Staging;
-use sys::mount::{Mount, Mounts};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::point::{self, Archive, Part, Seal};
-use crate::workflow::beneath::{self, MountPoint};
 use crate::workflow::machine::Machine;
 use crate::workflow::mkbackup::Destinations;
+use crate::workflow::mkbackup::source::{self, Files};
 use crate::workflow::preflight::{self, Refusals};
-use crate::workflow::subvolumes;
-
-/// Where the captured filesystems are shown without what is mounted over them (in our own mount namespace).
-const EXPOSED: &str = "/run/rear/source";
-
-/// Shows each captured filesystem alone: what lies hidden below `/dev`, `/run` or a network mount is a file of this
-/// machine like any other, and comes back. The binds are seen by this process alone.
-fn expose(mounts: &[PathBuf]) -> Result<(PathBuf, Mounts, Vec<MountPoint>)> {
-    let root = Path::new(EXPOSED);
-    sys::fs::create_dir_private(root)?;
-    let mut exposed = Mounts::default();
-    let mut hidden = Vec::new();
-    for mount in mounts {
-        let target = root.join(mount.strip_prefix("/").unwrap_or(mount));
-        if !target.is_dir() {
-            // Its directory lies on a filesystem that is not captured (a mount below a mount), and nothing is
-            // written to the machine to show it: the tree is read as it is seen.
-            return Ok((PathBuf::from("/"), Mounts::default(), Vec::new()));
-        }
-        if mount != Path::new("/") {
-            // Not yet covered by its mount here.
-            hidden.push(beneath::read(&target, mount)?);
-        }
-        exposed.push(Mount::bind_one(mount, &target)?);
-    }
-    Ok((root.to_owned(), exposed, hidden))
-}
 
 /// Bytes that the archive will hold at most. What the filesystems have in use is known at once; where there may be too
 /// little room for that, a walk over all files tells what is left of it when the rules have left something out.
@@ -52,32 +24,10 @@ pub fn data_bytes(context: &Context, machine: &Machine, destinations: &Destinati
     if destinations.work_dirs().all(|dir| preflight::is_ample(context, dir, used)) {
         return Ok(used);
     }
-    let (views, shown) = subvolumes::show(&machine.layout, &machine.coverage.tops)?;
-    let source = Source {
-        root: PathBuf::from("/"),
-        mounts: machine.coverage.mounts.iter().map(PathBuf::from).collect(),
-        exclude: exclude(context)?,
-        skip_paths: left_out(machine, &destinations.own().collect::<Vec<_>>()),
-        hollow: hollow(machine),
-        views,
-        only: only(context, machine),
-    };
-    let measured = backup::measure(&source, &context.archive_options())?;
+    let shown = Files::seen(context, machine, &destinations.own().collect::<Vec<_>>())?;
+    let measured = backup::measure(&shown.source, &context.archive_options())?;
     shown.unmount()?;
     Ok(measured.min(used))
-}
-
-/// What the configuration asks for, where that is not everything. Mount points are there in any case.
-fn only(context: &Context, machine: &Machine) -> Option<Only> {
-    let paths = context.settings().only_include.as_ref()?.iter().map(PathBuf::from).collect();
-    let directories = machine.layout.mounts.iter().map(|mount| PathBuf::from(&mount.mount_point)).collect();
-    Some(Only { paths, directories })
-}
-
-/// What the configuration leaves out.
-fn exclude(context: &Context) -> Result<Exclude> {
-    Exclude::new(&context.settings().backup_prog_exclude)
-        .map_err(|error| Failure::from(error).during("BACKUP_PROG_EXCLUDE"))
 }
 
 /// Without any of these, no machine starts.
@@ -88,7 +38,7 @@ pub fn refuse_lifeless(context: &Context, refusals: &mut Refusals) -> Result<()>
     if context.settings().only_include.is_some() {
         return Ok(());
     }
-    let missing = essential_left_out(&context.sys, &exclude(context)?);
+    let missing = essential_left_out(&context.sys, &source::exclude(context)?);
     if !missing.is_empty() {
         refusals.add(format!(
             "BACKUP_PROG_EXCLUDE leaves out {}, without which the recovered machine does not start",
@@ -106,26 +56,6 @@ fn essential_left_out(sys: &dyn Sys, exclude: &Exclude) -> Vec<&'static str> {
     ESSENTIAL.into_iter().filter(left_out).collect()
 }
 
-/// The walk follows no links, so what is left out is named by its real path too.
-fn with_real_paths(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let real = paths.iter().filter_map(|path| {
-        let parent = path.parent()?.canonicalize().ok()?;
-        Some(parent.join(path.file_name()?))
-    });
-    paths.iter().cloned().chain(real).collect()
-}
-
-/// Our own files, and what of a btrfs is read elsewhere or not at all.
-fn left_out(machine: &Machine, own: &[PathBuf]) -> Vec<PathBuf> {
-    let elsewhere = machine.coverage.skip.iter().map(PathBuf::from);
-    with_real_paths(own).into_iter().chain(elsewhere).collect()
-}
-
-/// Swap files: what they hold is worth nothing after a boot.
-fn hollow(machine: &Machine) -> Vec<PathBuf> {
-    machine.coverage.hollow.iter().map(PathBuf::from).collect()
-}
-
 /// Archives every covered filesystem into `dir`. Files that cannot be read fail the run; files that changed or
 /// vanished meanwhile are named.
 pub fn create(
@@ -136,22 +66,16 @@ pub fn create(
     parts: &mut Vec<Part>,
     problems: &mut Vec<Problem>,
 ) -> Result<Archive> {
-    let exclude = exclude(context)?;
-    let mounts: Vec<PathBuf> = machine.coverage.mounts.iter().map(PathBuf::from).collect();
-    let skip_paths = left_out(machine, skip);
-    let (root, exposed, hidden) = expose(&mounts)?;
-    let (views, shown) = subvolumes::show(&machine.layout, &machine.coverage.tops)?;
-    let only = only(context, machine);
-    let is_part = only.is_some();
-    let source = Source { root, mounts, exclude, skip_paths, hollow: hollow(machine), views, only };
+    let mut shown = Files::show(context, machine, skip)?;
+    let is_part = shown.source.only.is_some();
     let total = machine.data_bytes();
     let archive = sys::fs::create_private(&dir.join(point::ARCHIVE))?;
     let manifest = sys::fs::create_private(&dir.join(point::MANIFEST))?;
     let stage = context.ui.stage_of("archive", total);
-    let created = backup::create(&source, &archive, &manifest, &context.archive_options(), &stage)?;
+    let created = backup::create(&shown.source, &archive, &manifest, &context.archive_options(), &stage)?;
 
+    let hidden = std::mem::take(&mut shown.hidden);
     shown.unmount()?;
-    exposed.unmount()?;
 
     let unreadable: Vec<_> =
         created.problems.iter().filter(|problem| problem.kind == ProblemKind::Unreadable).collect();

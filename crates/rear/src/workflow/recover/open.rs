@@ -14,6 +14,7 @@ use super::{Opened, rescue_config};
 use crate::cli::Recover;
 use crate::context::{Context, is_rescue_system};
 use crate::failure::{Failure, Result};
+use crate::files::{self, Origin};
 use crate::point::{self, Place, Seal};
 use crate::rescue;
 use crate::workflow::preserve::Kept;
@@ -107,9 +108,10 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
     let text = seal.read_part(&dir, point::LAYOUT)?;
     let layout = Layout::from_json(&String::from_utf8_lossy(&text))?;
     let facts: BootFacts = serde_json::from_slice(&seal.read_part(&dir, point::BOOT)?)?;
-    let hidden = match seal.archive {
-        Some(_) => serde_json::from_slice(&seal.read_part(&dir, point::MOUNT_POINTS)?)?,
-        None => Vec::new(),
+    let hidden = if seal.has_files() {
+        serde_json::from_slice(&seal.read_part(&dir, point::MOUNT_POINTS)?)?
+    } else {
+        Vec::new()
     };
     let kept = Kept::read(&seal, &Place::Dir(dir.clone()), &layout)?;
     stage.done(format!(
@@ -118,33 +120,42 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         seal.hostname,
         crate::workflow::mkbackup::utc(seal.created)
     ));
-    verify(context, &seal, &dir)?;
-    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, medium })
+    let origin = verify(context, &seal, &dir)?;
+    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, origin, medium })
 }
 
-/// Reads manifest and archive from end to end and compares with the seal.
-fn verify(context: &Context, seal: &Seal, dir: &Path) -> Result<()> {
-    let Some(archive) = &seal.archive else {
+/// Reads manifest and archive from end to end and compares with the seal; or has files proven that lie elsewhere, and gives
+/// their way back.
+fn verify(context: &Context, seal: &Seal, dir: &Path) -> Result<Option<Box<dyn Origin>>> {
+    if !seal.has_files() {
         context.ui.say("This recovery point has no archive: the storage alone is recreated.");
-        return Ok(());
-    };
+        return Ok(None);
+    }
     let damaged = |error: String| {
         Failure::refused(format!("the recovery point is not whole: {error}"))
             .hint("no disk was written to; use another copy of the medium")
     };
-    let stage = context.ui.stage_of("verify", archive.bytes);
+    let bytes = seal.archive.as_ref().map_or_else(|| seal.data_bytes(), |archive| archive.bytes);
+    let stage = context.ui.stage_of("verify", bytes);
     let manifest = seal.part(point::MANIFEST)?;
     let found = point::measure(&dir.join(point::MANIFEST), point::MANIFEST, &context.cancel)
         .map_err(|failure| damaged(failure.message))?;
     if found != *manifest {
         return Err(damaged(format!("{} has another checksum than the sealed one", point::MANIFEST)));
     }
+    if let Some(content) = &seal.content {
+        let mut origin = files::origin(content)?;
+        origin.prove(context, seal, &stage)?;
+        stage.done(format!("{} files at {}: all there", content.files, content.url));
+        return Ok(Some(origin));
+    }
+    let Some(archive) = &seal.archive else { return Ok(None) };
     let stored =
         backup::Stored::open(&dir.join(point::ARCHIVE)).map_err(|error| damaged(error.to_string()))?;
     backup::verify(&stored, archive.bytes, &archive.blake3, &context.archive_options(), &stage)
         .map_err(|error| damaged(error.to_string()))?;
     stage.done(format!("{} in {} files: whole", Bytes(archive.bytes), archive.files));
-    Ok(())
+    Ok(None)
 }
 
 /// Every program of the plan must be here before the first step.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Opened, plain_mounts};
 use crate::context::{Context, STATE_DIR};
 use crate::failure::{Failure, Result};
+use crate::files::{Order, Origin};
 use crate::point;
 use crate::workflow::beneath::MountPoint;
 use crate::workflow::subvolumes;
@@ -97,7 +98,7 @@ pub fn hidden(opened: &Opened) -> Vec<MountPoint> {
 pub fn run(
     context: &Context,
     opened: &Opened,
-    archive: &point::Archive,
+    origin: Option<&mut (dyn Origin + '_)>,
     root: &Path,
     problems: &mut Vec<String>,
 ) -> Result<LeftOut> {
@@ -105,28 +106,36 @@ pub fn run(
     let options = context.archive_options();
     let (manifest, left_out) = select(opened, &options)?;
     remove_lost_and_found(&manifest, &opened.layout, root, &options)?;
-    let stage = context.ui.stage_of("restore", archive.data_bytes);
-    let order = backup::Restore {
-        archive: &backup::Stored::open(&opened.dir.join(point::ARCHIVE))?,
-        manifest: &manifest,
-        target: root,
-        plain: plain.clone(),
-        // It was verified before the first write to a disk.
-        sealed: None,
-        replace: true,
-    };
-    let restored = backup::restore(&order, &options, &stage)?;
-    problems.extend(
-        restored.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.detail)),
-    );
-    stage.done(format!("{} files, {}", restored.files, layout::Bytes(restored.bytes)));
+    let bytes = opened.seal.data_bytes();
+    let stage = context.ui.stage_of("restore", bytes);
+    if let Some(origin) = origin {
+        let all = left_out.is_empty();
+        let order = Order { manifest: &manifest, all, target: root, plain: &plain, replace: true };
+        problems.extend(origin.restore(context, &order, &stage)?);
+        stage.done("the files are back");
+    } else {
+        let order = backup::Restore {
+            archive: &backup::Stored::open(&opened.dir.join(point::ARCHIVE))?,
+            manifest: &manifest,
+            target: root,
+            plain: plain.clone(),
+            // It was verified before the first write to a disk.
+            sealed: None,
+            replace: true,
+        };
+        let restored = backup::restore(&order, &options, &stage)?;
+        problems.extend(
+            restored.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.detail)),
+        );
+        stage.done(format!("{} files, {}", restored.files, Bytes(restored.bytes)));
+    }
 
     // What is compared must come from the disk, not from what was written a moment ago.
     rustix::fs::sync();
     if let Err(error) = std::fs::write("/proc/sys/vm/drop_caches", "3") {
         context.ui.explain(format!("the caches could not be dropped: {error}"));
     }
-    let stage = context.ui.stage_of("compare", archive.data_bytes);
+    let stage = context.ui.stage_of("compare", bytes);
     let comparison = backup::compare(&manifest, root, &plain, &options, &stage)?;
     problems.extend(
         comparison

@@ -1,0 +1,107 @@
+//! How files get to a place of their own and back, for every BACKUP method that keeps them outside of the recovery point's
+//! directory: a repository, a tree on another machine, a program of somebody else. The workflows know these two traits
+//! alone. What lies in the recovery point itself (the archive) is not told here, and nothing here touches disks.
+
+use std::path::{Path, PathBuf};
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::point::{Content, Part, Place, Seal};
+use crate::ui::Stage;
+use crate::workflow::machine::Machine;
+use crate::workflow::preflight::Refusals;
+
+/// What the rescue system must carry so that the files can come back.
+#[derive(Clone, Debug, Default)]
+pub struct Carry {
+    /// Programs without which there shall be no medium.
+    pub programs: Vec<String>,
+    /// Further files, as in COPY_AS_IS.
+    pub files: Vec<String>,
+}
+
+/// What is saved.
+pub struct Job<'a> {
+    /// The machine, and what of it is captured.
+    pub machine: &'a Machine,
+    /// The recovery point's id.
+    pub id: &'a str,
+    /// Directory for the small parts beside the seal: the manifest and what else belongs to the files.
+    pub dir: &'a Path,
+    /// Our own results and work in progress, which are no part of the backup.
+    pub skip: &'a [PathBuf],
+}
+
+/// What was saved.
+pub struct Saved {
+    /// What the seal says of it.
+    pub content: Content,
+    /// The small parts that were written into the job's directory: the manifest and the directories that mounts hide
+    /// ([`point::MANIFEST`](crate::point::MANIFEST), [`point::MOUNT_POINTS`](crate::point::MOUNT_POINTS)).
+    pub parts: Vec<Part>,
+    /// Files that changed, vanished or were left out, by name. One that could not be read is an error instead.
+    pub problems: Vec<backup::Problem>,
+}
+
+/// The way out: on the machine that is saved.
+pub trait Engine {
+    /// Where the files go: a URL without secrets.
+    fn place(&self) -> String;
+
+    /// Asks, before any work, for everything that this way needs: reachable, with room, with its programs.
+    fn check(&self, context: &Context, machine: &Machine, refusals: &mut Refusals) -> Result<Carry>;
+
+    /// Saves the files. What it leaves is no recovery point yet, and is removed (or continued) by the next run when this
+    /// one ends before [`Engine::publish`].
+    fn save(&mut self, context: &Context, job: &Job<'_>) -> Result<Saved>;
+
+    /// Everything else is written and read back: makes what was saved complete, with the seal and all parts in `dir` beside
+    /// it, so that it is found without the medium. Gives the place, for the report.
+    fn publish(&mut self, context: &Context, seal: &Seal, dir: &Path) -> Result<String>;
+}
+
+/// Which files come back, and where to.
+pub struct Order<'a> {
+    /// The manifest of what comes back: the sealed one, or a part of it.
+    pub manifest: &'a Path,
+    /// Whether that is all of it.
+    pub all: bool,
+    /// The directory that becomes `/`.
+    pub target: &'a Path,
+    /// Mount points on filesystems without owners and attributes.
+    pub plain: &'a [PathBuf],
+    /// Whether what is there already is replaced; otherwise nothing ever is.
+    pub replace: bool,
+}
+
+/// The way back: in the rescue system, or wherever files are wanted.
+pub trait Origin {
+    /// Proves before any write that the files are reachable, belong to this seal and are all there. Asks for what opens them.
+    fn prove(&mut self, context: &Context, seal: &Seal, stage: &Stage<'_>) -> Result<()>;
+
+    /// Reads every file from end to end and compares it with the manifest beside the seal in `place`. Gives all faults by name.
+    fn verify(
+        &mut self,
+        context: &Context,
+        place: &Place,
+        seal: &Seal,
+        stage: &Stage<'_>,
+    ) -> Result<Vec<String>>;
+
+    /// Brings the files back. Gives the problems by name; every restored file is compared with the manifest afterwards.
+    fn restore(&mut self, context: &Context, order: &Order<'_>, stage: &Stage<'_>) -> Result<Vec<String>>;
+}
+
+/// The way out that the configuration asks for, where it is one of these.
+pub fn engine(_context: &Context) -> Result<Option<Box<dyn Engine>>> {
+    Ok(None)
+}
+
+/// The way back of what a seal says.
+pub fn origin(content: &Content) -> Result<Box<dyn Origin>> {
+    Err(Failure::refused(format!(
+        "the files were saved with BACKUP={}, which this rear does not know",
+        content.method
+    ))
+    .hint("use the rear on the medium that belongs to it"))
+}
