@@ -1,4 +1,4 @@
-# Tags, allocation policies, read-ahead, a fixed minor, a volume that is not activated, one that is read-only.
+# Tags, allocation policies, read-ahead, a fixed minor, a volume that is not activated.
 create() {
     one_part lvm "$d1" "$d2"
     pvcreate -q -y "$(part "$d1" 1)" "$(part "$d2" 1)"
@@ -9,9 +9,5 @@ create() {
     volume -n anywhere --alloc anywhere -L 32M -r 512 vg "$(part "$d1" 1)"
     volume -n minor -L 16M -My --minor 200 --major 253 vg "$(part "$d1" 1)"
     volume -n skipped -L 16M --setactivationskip y vg "$(part "$d1" 1)"
-    volume -n readonly -L 16M vg "$(part "$d1" 1)"
-    for name in contiguous anywhere minor readonly; do mkfs.ext4 -q /dev/vg/$name; done
-    lvchange -q -an vg/readonly
-    lvchange -q -pr vg/readonly
-    lvchange -q -ay vg/readonly
+    for name in contiguous anywhere minor; do mkfs.ext4 -q /dev/vg/$name; done
 }

@@ -4,6 +4,8 @@
 #   down    stops what the drill cannot stop by itself
 #   stale   leaves signatures of other things on the wiped disks
 #   check   looks at the recreated layout more closely
+#   gone    removes by hand, once it is saved, what by a rule does not come back
+#   expect  $1 holds what the tools said of the original: changes there what is known to come back otherwise, and says why
 # and by variables: EXPECT="refused: words of the reason", KEEP=1 (the disks are not wiped before they are recreated),
 # NEW_KEYS=1 (containers come back with a new passphrase, without their headers), RULES="SETTING=NAME…" (what is left out),
 # PRESERVE="d2…" (disks that are neither made blank nor written by the recovery: bit-identical).
@@ -19,6 +21,8 @@ up() { :; }
 down() { :; }
 stale() { :; }
 check() { :; }
+gone() { :; }
+expect() { :; }
 disks_as_variables
 . "$share/layouts/$name.sh"
 
@@ -72,7 +76,10 @@ settle
 must up
 stage save
 product save "$dir/a.json" ${NEW_KEYS:+new-keys} $RULES || refused
+cp "$dir/stderr" "$dir/coverage"
+must gone
 raw "$dir/a"
+expect "$dir/a"
 must down
 stage teardown
 if [ -n "$KEEP" ]; then

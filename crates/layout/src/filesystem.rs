@@ -120,6 +120,9 @@ pub struct Ext {
     pub flags: u32,
     /// `s_desc_size`: size of a group descriptor in bytes.
     pub descriptor_size: u16,
+    /// Bytes of a cluster, where space is given out in clusters of blocks (feature `bigalloc`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_size: Option<u32>,
 }
 
 /// Geometry of XFS, from its superblock (kernel `fs/xfs/libxfs/xfs_format.h`, `struct xfs_dsb`).

@@ -82,6 +82,7 @@ fn fs(name: &str, label: &str, uuid: &str) -> Content {
         checksum_seed: None,
         flags: 1,
         descriptor_size: 64,
+        cluster_size: None,
     });
     Content::Filesystem(Filesystem {
         uuid: uuid.into(),

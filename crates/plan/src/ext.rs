@@ -49,7 +49,7 @@ const INCOMPAT: [(u32, Rule); 16] = [
     (0x4000, Make("large_dir")),
     (0x8000, Make("inline_data")),
     (0x10000, Make("encrypt")),
-    (0x20000, Refuse("case-insensitive directories (casefold), whose encoding is not recorded yet")),
+    (0x20000, Refuse("directories that may ignore letter case (casefold), which cannot be restored")),
 ];
 const RO_COMPAT: [(u32, Rule); 17] = [
     (0x1, Make("sparse_super")),
@@ -62,7 +62,7 @@ const RO_COMPAT: [(u32, Rule); 17] = [
     (0x40, Make("extra_isize")),
     (0x80, Refuse("Next3 snapshots")),
     (0x100, Make("quota")),
-    (0x200, Refuse("clusters of blocks (bigalloc), whose size is not recorded yet")),
+    (0x200, Make("bigalloc")),
     (0x400, Make("metadata_csum")),
     (0x800, Refuse("Lustre replicas")),
     (0x1000, Refuse("it is marked read-only for ever (feature read-only)")),
@@ -76,6 +76,7 @@ const HAS_JOURNAL: u32 = 0x4;
 const FAST_COMMIT: u32 = 0x400;
 const INCOMPAT_64BIT: u32 = 0x80;
 const FLEX_BG: u32 = 0x200;
+const BIGALLOC: u32 = 0x200;
 const CSUM_SEED: u32 = 0x2000;
 
 /// `s_default_mount_opts`, with the names that `tune2fs -o` takes.
@@ -118,6 +119,9 @@ pub(crate) fn refuse(fs: &Filesystem, ext: &Ext) -> Option<String> {
                 return Some(format!("it has {why}"));
             }
         }
+    }
+    if ext.feature_ro_compat & BIGALLOC != 0 && ext.cluster_size.is_none() {
+        return Some("it has clusters of blocks (bigalloc), whose size was not recorded".into());
     }
     let journal = ext.feature_compat & HAS_JOURNAL != 0;
     if journal && ext.journal_size == 0 {
@@ -226,6 +230,9 @@ fn mke2fs(fs: &Filesystem, ext: &Ext, uuid: &str, device: &str) -> Command {
     let mut option = |name: &str, value: String| args.extend([name.to_owned(), value]);
     option("-t", ext.variant.clone());
     option("-b", ext.block_size.to_string());
+    if let Some(cluster) = ext.cluster_size {
+        option("-C", cluster.to_string());
+    }
     option("-I", ext.inode_size.to_string());
     option("-N", ext.inodes.to_string());
     option("-m", "0".into());

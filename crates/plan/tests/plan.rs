@@ -32,6 +32,7 @@ fn ext() -> Ext {
         checksum_seed: None,
         flags: 1,
         descriptor_size: 64,
+        cluster_size: None,
     }
 }
 
@@ -238,6 +239,20 @@ fn what_cannot_be_made_again_is_refused_by_name() {
         }
     });
     assert!(name.contains("sfdisk cannot write"), "{name}");
+}
+
+#[test]
+fn clusters_of_blocks_are_made_in_their_size() {
+    let mut saved = machine();
+    set_ext(&mut saved, &|ext| {
+        ext.feature_ro_compat |= 0x200;
+        ext.cluster_size = Some(65536);
+    });
+    let present = blank_twin(&saved);
+    let choices = Choices { unattended: true, ..Choices::default() };
+    let fit = fit(&saved, &present, &BTreeMap::new(), &choices).unwrap();
+    let text = plan(&saved, &present, fit, "point-1", "/mnt/local").unwrap().text_verbose();
+    assert!(text.contains("-b 4096 -C 65536 ") && text.contains(",bigalloc,"), "{text}");
 }
 
 #[test]

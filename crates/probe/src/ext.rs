@@ -13,6 +13,7 @@ const HAS_JOURNAL: u32 = 0x4;
 const INCOMPAT_RECOVER: u32 = 0x4;
 /// Set while the filesystem is mounted, like "needs recovery": a property of the moment.
 const RO_COMPAT_ORPHAN_PRESENT: u32 = 0x10000;
+const RO_COMPAT_BIGALLOC: u32 = 0x200;
 const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
 const INCOMPAT_64BIT: u32 = 0x80;
 const INCOMPAT_CSUM_SEED: u32 = 0x2000;
@@ -82,8 +83,14 @@ pub(crate) fn parse(sb: &[u8]) -> Option<Filesystem> {
         checksum_seed: if incompat & INCOMPAT_CSUM_SEED != 0 { Some(le32(sb, 0x270)?) } else { None },
         flags: le32(sb, 0x160)?,
         descriptor_size: le16(sb, 0xFE)?,
+        cluster_size: if ro_compat & RO_COMPAT_BIGALLOC != 0 { cluster_size(le32(sb, 0x1C)?) } else { None },
     };
     Some(Filesystem { uuid: id, label, used: None, kind: FsKind::Ext(ext) })
+}
+
+/// Bytes of a cluster from `s_log_cluster_size`; the kernel takes up to 1 GiB.
+fn cluster_size(log: u32) -> Option<u32> {
+    (log <= 20).then(|| 1024 << log)
 }
 
 /// Bits that no version of this program knows how to make again, or whose files cannot be read without a key.

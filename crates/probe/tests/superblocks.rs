@@ -45,8 +45,9 @@ fn ext(fs: &Filesystem) -> &Ext {
 
 #[test]
 fn ext_is_read_as_dumpe2fs_reads_it() {
-    let cases: [(&str, u64, &[&str]); 6] = [
+    let cases: [(&str, u64, &[&str]); 7] = [
         ("ext2", 0, &["-t", "ext2", "-L", "two words"]),
+        ("ext4", 16 << 20, &["-t", "ext4", "-O", "bigalloc", "-C", "65536", "-J", "size=16"]),
         ("ext3", 8 << 20, &["-t", "ext3", "-b", "1024", "-I", "128", "-J", "size=8"]),
         (
             "ext4",
@@ -99,6 +100,7 @@ fn ext_is_read_as_dumpe2fs_reads_it() {
         let stored = args.contains(&"metadata_csum_seed");
         assert_eq!(ext.checksum_seed, stored.then(|| u32::from_str_radix(&seed, 16).unwrap()));
         let wide = args.contains(&"-t") && variant == "ext4" && !args.contains(&"^64bit");
+        assert_eq!(ext.cluster_size.map(|size| size.to_string()).unwrap_or_default(), field("Cluster size"));
         assert_eq!(ext.descriptor_size, if wide { 64 } else { 0 }, "{args:?}");
     }
 }
