@@ -2,7 +2,7 @@
 create() {
     one_part lvm "$d1"
     group vg "$(part "$d1" 1)"
-    volume -n small -L 100M vg
+    volume -n small -L 200M vg
     mkfs.btrfs -q --mixed -n 4096 -d dup -m dup /dev/vg/small
 }
 up() { at /dev/vg/small top; }

@@ -20,7 +20,7 @@ start=$place, size=100000
 END
             node=$(part "$disk" 1)
             case $place in
-            2048) mkfs.btrfs -q -f "$node"; mkfs.xfs -q -f "$node" 2> /dev/null || true; mkswap -q -f "$node" ;;
+            2048) mkfs.btrfs -q -f -m single "$node"; mkfs.xfs -q -f "$node" 2> /dev/null || true; mkswap -q -f "$node" ;;
             200000) pvcreate -q -y -ff "$node"; mdadm --zero-superblock "$node" 2> /dev/null || true
                 printf x | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file=- "$node" ;;
             400000) mkfs.jfs -q "$node"; md 9 --level=1 --force --raid-devices=1 --metadata=1.0 --bitmap=none "$node"; mdadm --stop /dev/md9 ;;

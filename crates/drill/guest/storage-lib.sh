@@ -190,10 +190,14 @@ of_node() {
         ;;
     btrfs) of_btrfs "$label" "$node" "$to" ;;
     swap) swaplabel "$node" > "$to/$label-swaplabel" ;;
-    jfs) jfs_tune -l "$node" 2>/dev/null | grep -Ev '^(jfs_tune|File system (state|created)|.*log sequence)|[Ll]ast' > "$to/$label-jfs" ;;
+    jfs)
+        # Version 2 says no more than that jfs_tune has set the UUID, and has it show both UUIDs; blkid shows it either way.
+        jfs_tune -l "$node" 2>/dev/null |
+            grep -Ev '^(jfs_tune|Filesystem creation|JFS (version|state)|(File system|External log) UUID)|^ *$' > "$to/$label-jfs"
+        ;;
     ntfs) ntfsinfo -m -f "$node" 2>/dev/null | grep -Ev 'Free|MFT Zone|LSN|State|Current Position' > "$to/$label-ntfs" ;;
     exfat) dump.exfat "$node" 2>/dev/null | grep -Ev '[Ff]ree|[Uu]sed|dump\.exfat' > "$to/$label-exfat" ;;
-    nilfs2) nilfs-tune -l "$node" 2>/dev/null | grep -Ev 'time|[Ff]ree|[Cc]heckpoint|[Ss]equence|state|nilfs-tune|^Mount|Last|DAT|start' > "$to/$label-nilfs" ;;
+    nilfs2) nilfs-tune -l "$node" 2>/dev/null | grep -Ev 'time|created|[Ff]ree|[Cc]heckpoint|[Ss]equence|state|nilfs-tune|^Mount|Last|DAT|start' > "$to/$label-nilfs" ;;
     bcache) bcache-super-show -f "$node" 2>/dev/null | grep -Ev 'csum|seq|dev.data.cache_state|dev.cache.(ordered|discard|pos)|dev.cache.*first' > "$to/$label-bcache" ;;
     esac
 }
@@ -202,6 +206,8 @@ of_array() {
     mdadm --detail "$2" > /run/answer || echo "mdadm --detail $2" >> /run/unanswered
     sed -f /run/labels.sed /run/answer |
         grep -Ev '^ *(Creation Time|Update Time|Events|Resync Status|Check Status|Rebuild Status) *:|^ *Number ' |
+        # An array is "active" for a moment after each write (safe_mode_delay), then "clean".
+        sed -E 's,^( *State : )active\b,\1clean,' |
         # Number, major and minor of a member are the kernel's.
         sed -E 's,^ +([0-9]+|-) +[0-9]+ +[0-9]+ +([0-9]+|-) +,member \2 ,;s,^ +([0-9]+|-) +<([^>]*)> +([0-9]+|-) +,member \3 \2 ,' \
             > "$3/$1-detail"
