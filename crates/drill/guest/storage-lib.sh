@@ -134,8 +134,9 @@ raw() {
     while read -r label node; do
         real=$(readlink -f "$node")
         read -r number < "/sys/class/block/${real##*/}/dev"
-        echo "s,\\b$number\\b,<$label>,g"
-        case $real in /dev/dm-* | /dev/md*) echo "s,$real\\b,<$label>,g" ;; esac
+        # Not by echo: dash's takes \b for a backspace.
+        printf 's,\\b%s\\b,<%s>,g\n' "$number" "$label"
+        case $real in /dev/dm-* | /dev/md*) printf 's,%s\\b,<%s>,g\n' "$real" "$label" ;; esac
     done < /run/nodes | sort -r > /run/labels.sed
     while read -r label node; do
         of_node "$label" "$node" "$1" < /dev/null
