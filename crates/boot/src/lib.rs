@@ -16,6 +16,7 @@ mod grubcfg;
 mod identifiers;
 mod initramfs;
 mod lvmdevices;
+mod multipath;
 mod nvram;
 mod option;
 mod restore;
@@ -31,6 +32,7 @@ pub use facts::{BootFacts, DiskBoot, EfiEntry, EfiFacts, EspFacts, FORMAT, Hex, 
 pub use identifiers::rewrite_identifiers;
 pub use initramfs::{initramfs_needs_rebuild, rebuild_initramfs};
 pub use lvmdevices::{LvmDevices, restore_lvm_devices};
+pub use multipath::{Wwids, restore_wwids};
 pub use restore::{BootReport, Target, WriteDisk, restore_boot};
 pub use resume::names_resume_offset;
 pub use subvolid::{Renumbered, names_subvolids, rewrite_subvolids};

@@ -51,17 +51,22 @@ pub fn boot(
         context.ui.say(line);
     }
     problems.extend(lvm.problems);
+    let wwids = boot::restore_wwids(root, &wwids(&context.sys, opened, &paths)?)?;
+    for line in &wwids.done {
+        context.ui.say(line);
+    }
+    let stale = lvm.rebuild.or(wwids.rebuild);
 
     let wanted = opened.rescue.as_ref().and_then(|rescue| rescue.rebuild_initramfs);
     let reason = match wanted {
         Some(true) => Some("REBUILD_INITRAMFS is set".to_owned()),
         Some(false) => {
-            problems.extend(lvm.rebuild.map(|why| {
+            problems.extend(stale.map(|why| {
                 format!("the initramfs was not made again (REBUILD_INITRAMFS is off), but {why}: make it before you reboot")
             }));
             None
         }
-        None if lvm.rebuild.is_some() => lvm.rebuild,
+        None if stale.is_some() => stale,
         None => boot::initramfs_needs_rebuild(&context.sys, root, &kernels(context, root)?)?,
     };
     if let Some(reason) = reason {
@@ -105,6 +110,19 @@ fn physical_volumes(opened: &Opened, nodes: &BTreeMap<NodeId, PathBuf>) -> Vec<(
     volumes
         .filter_map(|volume| Some((volume.uuid.clone(), nodes.get(volume.device.as_ref()?)?.clone())))
         .collect()
+}
+
+/// Old and new WWID of each recovered disk that was reached over several paths and is again.
+fn wwids(sys: &dyn Sys, opened: &Opened, paths: &BTreeMap<NodeId, PathBuf>) -> Result<Vec<(String, String)>> {
+    let wwid = |device: &layout::Device| Some(device.disk()?.multipath.as_ref()?.wwid.clone());
+    let saved: Vec<(&NodeId, String)> =
+        opened.layout.disks().filter_map(|disk| Some((&disk.id, wwid(disk)?))).collect();
+    if saved.is_empty() {
+        return Ok(Vec::new());
+    }
+    let present = probe::machine(sys)?;
+    let now = |id: &NodeId| wwid(present.device_by_path(&paths.get(id)?.to_string_lossy())?);
+    Ok(saved.into_iter().filter_map(|(id, old)| Some((old, now(id)?))).collect())
 }
 
 /// Releases of the kernels that the restored system has modules for.
