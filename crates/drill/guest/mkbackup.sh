@@ -6,6 +6,7 @@ share=/run/drill
 fail() { echo "FAILED: $*"; exit 1; }
 
 systemctl is-system-running --wait
+lsblk -P -b -o NAME,TYPE,SIZE,FSTYPE,UUID,LABEL,PARTUUID,MOUNTPOINT > $out/lsblk
 [ -f $share/rear ] && { install -m 755 $share/rear /usr/sbin/rear || fail "cannot install rear"; }
 mkdir -p /etc/rear
 [ -f $share/local.conf ] && cp $share/local.conf /etc/rear/local.conf

@@ -45,6 +45,8 @@ pub(crate) struct Machine {
     dir: PathBuf,
     args: Vec<String>,
     drives: u32,
+    /// Whether it has the two SCSI controllers over which a disk is reached twice.
+    two_paths: bool,
 }
 
 /// One disk to attach.
@@ -84,6 +86,7 @@ impl Machine {
             dir: dir.to_owned(),
             args: fixed.split_whitespace().map(str::to_owned).collect(),
             drives: 0,
+            two_paths: false,
         };
         machine.add("-m", memory.to_string());
         machine.add("-name", name);
@@ -171,6 +174,11 @@ impl Machine {
     #[must_use]
     pub(crate) fn disk(mut self, drive: &Drive<'_>) -> Self {
         let id = format!("drive{}", self.drives);
+        if drive.bus == Bus::Multipath {
+            self.twice(drive, &id);
+            self.drives += 1;
+            return self;
+        }
         let snapshot = if drive.throw_away { ",snapshot=on" } else { "" };
         let (file, format) = (option(drive.file), drive.format);
         self.add(
@@ -180,6 +188,7 @@ impl Machine {
         let device = match drive.bus {
             Bus::Virtio => "virtio-blk-pci".to_owned(),
             Bus::Ahci => format!("ide-hd,bus=ide.{}", self.drives),
+            Bus::Multipath => "scsi-hd".to_owned(),
         };
         let boot = drive.boot_index.map(|index| format!(",bootindex={index}")).unwrap_or_default();
         let (serial, sector) = (drive.serial, drive.sector);
@@ -191,6 +200,39 @@ impl Machine {
         );
         self.drives += 1;
         self
+    }
+
+    /// Attaches a disk to both of two SCSI controllers. Its image is opened once, so that what is written over one path is seen
+    /// over the other; QEMU has no throw-away copy for that: whoever wants one makes it.
+    fn twice(&mut self, drive: &Drive<'_>, id: &str) {
+        if !self.two_paths {
+            self.two_paths = true;
+            for controller in ["path0", "path1"] {
+                self.add("-device", format!("virtio-scsi-pci,id={controller}"));
+            }
+        }
+        let (file, format) = (option(drive.file), drive.format);
+        self.add(
+            "-blockdev",
+            format!(
+                "driver={format},node-name={id},discard=unmap,cache.direct=off,cache.no-flush=on,file.driver=file,\
+                 file.filename={file}"
+            ),
+        );
+        let (serial, sector, wwn) = (drive.serial, drive.sector, world_wide_name(drive.serial));
+        for path in 0..2 {
+            // No two devices may have one place in the firmware's order.
+            let boot = drive.boot_index.map(|index| format!(",bootindex={}", 2 * index + path));
+            self.add(
+                "-device",
+                format!(
+                    "scsi-hd,bus=path{path}.0,scsi-id={},drive={id},serial={serial},wwn=0x{wwn:x},share-rw=on,\
+                     logical_block_size={sector},physical_block_size={sector}{}",
+                    self.drives,
+                    boot.unwrap_or_default()
+                ),
+            );
+        }
     }
 
     /// Puts a CD into a SATA drive, first in the boot order.
@@ -262,6 +304,14 @@ impl Machine {
             started: Instant::now(),
         })
     }
+}
+
+/// The world-wide name (NAA 5) of a SCSI disk: the first letter and the number of its serial, so that a new disk has another one
+/// than the disk in whose place it comes.
+fn world_wide_name(serial: &str) -> u64 {
+    let letter = serial.bytes().next().map_or(0, u64::from);
+    let number: String = serial.chars().filter(char::is_ascii_digit).collect();
+    0x5000_c500_0000_0000 | letter << 8 | number.parse::<u64>().map_or(0, |number| number & 0xff)
 }
 
 /// A path inside a QEMU option, in which commas are doubled.
@@ -409,5 +459,38 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_over_two_paths_is_one_image_with_one_name() {
+        assert_eq!(world_wide_name("OLD0"), 0x5000_c500_0000_4f00);
+        assert_eq!(world_wide_name("NEW12"), 0x5000_c500_0000_4e0c);
+        let drive = |serial| Drive {
+            file: Path::new("/a,b.qcow2"),
+            format: "qcow2",
+            serial,
+            bus: Bus::Multipath,
+            sector: 4096,
+            throw_away: false,
+            boot_index: Some(1),
+        };
+        let machine = Machine::new(Path::new("/d"), "m", 64).disk(&drive("OLD0")).disk(&drive("OLD1"));
+        let count = |what: &str| machine.args.iter().filter(|arg| arg.contains(what)).count();
+        assert_eq!(count("virtio-scsi-pci"), 2);
+        assert_eq!(count("file.filename=/a,,b.qcow2"), 2);
+        assert_eq!(
+            count("drive=drive0,serial=OLD0,wwn=0x5000c50000004f00,share-rw=on,logical_block_size=4096"),
+            2
+        );
+        assert_eq!(count("wwn=0x5000c50000004f01"), 2);
+        for place in ["bus=path0.0,scsi-id=1", "bus=path1.0,scsi-id=1"] {
+            assert_eq!(count(place), 1, "{place}");
+        }
+        assert_eq!((count("bootindex=2"), count("bootindex=3")), (2, 2));
     }
 }

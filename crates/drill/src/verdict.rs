@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use crate::lab::read;
-use crate::scenario::{Firmware, Spec};
+use crate::scenario::{Bus, Firmware, Spec};
 use crate::{Error, Result};
 
-/// Judges the first boot: system state, host name, every mount, swap, and the firmware's boot entries.
+/// Judges the first boot: system state, host name, every mount, swap, the firmware's boot entries, and where disks are reached over
+/// two paths, that they are. `original` is the folder with what the machine told before it backed itself up.
 ///
 /// # Errors
 /// A [`Error::Verdict`] that lists what is wrong.
-pub(crate) fn judge(out: &Path, spec: &Spec, keep_nvram: bool) -> Result<()> {
+pub(crate) fn judge(out: &Path, original: &Path, spec: &Spec, keep_nvram: bool) -> Result<()> {
     let text = |name: &str| read(&out.join(name));
     let mut findings = Vec::new();
     let state = text("running")?;
@@ -45,10 +46,51 @@ pub(crate) fn judge(out: &Path, spec: &Spec, keep_nvram: bool) -> Result<()> {
             findings.push(format!("the firmware has {entries} boot entries 'debian' and should have one"));
         }
     }
+    if spec.bus == Bus::Multipath {
+        findings.extend(names_and_paths(&read(&original.join("lsblk"))?, &text("lsblk")?, spec.disk.len()));
+    }
     if findings.is_empty() {
         return Ok(());
     }
     Err(Error::Verdict { summary: "the recovered machine boots, but is not as it was".to_owned(), findings })
+}
+
+/// Whether the disks behind several paths have their names again and both paths, and everything on them lies on them and not
+/// on one of the paths. `lsblk -P` shows each once below each of its paths.
+fn names_and_paths(original: &str, recovered: &str, disks: usize) -> Vec<String> {
+    let named = |text: &str, kind: &str| -> Vec<String> {
+        let rows = text.lines().filter(|line| line.contains(&format!("TYPE=\"{kind}\"")));
+        let mut names: Vec<String> = rows
+            .filter_map(|line| Some(line.strip_prefix("NAME=\"")?.split('"').next()?.to_owned()))
+            .collect();
+        names.sort();
+        names
+    };
+    let mut findings = Vec::new();
+    let (old, new) = (named(original, "mpath"), named(recovered, "mpath"));
+    if old.len() != 2 * disks {
+        findings.push(format!("the machine had {} paths and should have had two to each disk", old.len()));
+    }
+    if new != old {
+        findings.push(format!("it has the paths {} and had {}", new.join(", "), old.join(", ")));
+    }
+    let mounted = |text: &str| -> Vec<String> {
+        let rows = text.lines().filter(|line| !line.ends_with("MOUNTPOINT=\"\""));
+        let mut rows: Vec<String> = rows
+            .filter_map(|line| {
+                let mount = line.rsplit_once("MOUNTPOINT=")?.1;
+                Some(format!("{mount} on {}", line.strip_prefix("NAME=\"")?.split('"').next()?))
+            })
+            .collect();
+        rows.sort();
+        rows.dedup();
+        rows
+    };
+    let (was, is) = (mounted(original), mounted(recovered));
+    if was != is {
+        findings.push(format!("it has {} and had {}", is.join(", "), was.join(", ")));
+    }
+    findings
 }
 
 /// How many of the firmware's boot entries have this name.
@@ -63,7 +105,26 @@ fn boot_entries(efibootmgr: &str, name: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::boot_entries;
+    use super::{boot_entries, names_and_paths};
+
+    #[test]
+    fn a_disk_that_lost_its_name_or_a_path_is_told() {
+        let row = |name: &str, kind: &str, mount: &str| {
+            format!("NAME=\"{name}\" TYPE=\"{kind}\" SIZE=\"1\" FSTYPE=\"\" MOUNTPOINT=\"{mount}\"\n")
+        };
+        let path = |disk: &str, name: &str| {
+            [row(disk, "disk", ""), row(name, "mpath", ""), row(&format!("{name}-part2"), "part", "/")]
+                .concat()
+        };
+        let good = path("sda", "mpatha") + &path("sdb", "mpatha");
+        assert_eq!(names_and_paths(&good, &good, 1), [""; 0]);
+        let other = path("sda", "mpathb") + &path("sdb", "mpathb");
+        assert_eq!(names_and_paths(&good, &other, 1).len(), 2);
+        assert_eq!(names_and_paths(&good, &path("sda", "mpatha"), 1).len(), 1);
+        let plain = row("sda", "disk", "") + &row("sda2", "part", "/") + &row("sdb", "disk", "");
+        assert_eq!(names_and_paths(&good, &plain, 1).len(), 2);
+        assert_eq!(names_and_paths(&plain, &plain, 1).len(), 1);
+    }
 
     #[test]
     fn boot_entries_are_counted_by_name() {

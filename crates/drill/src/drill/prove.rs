@@ -7,7 +7,7 @@ use crate::compare::Gathered;
 use crate::helper::Share;
 use crate::lab::copy;
 use crate::machine::Drive;
-use crate::scenario::Firmware;
+use crate::scenario::{Bus, Firmware};
 use crate::{Result, compare, disk, install, storage, verdict};
 
 const UP: &str = include_str!("../../guest/up.sh");
@@ -52,7 +52,7 @@ impl Drill<'_> {
                     file,
                     format: "qcow2",
                     serial: &format!("{side}{index}"),
-                    bus: crate::scenario::Bus::Virtio,
+                    bus: Bus::Virtio,
                     sector: spec.disk.get(index).map_or(512, |disk| disk.sector_size),
                     throw_away: true,
                     boot_index: None,
@@ -83,10 +83,19 @@ impl Drill<'_> {
         for (_, file) in &disks {
             disk::must_exist(file)?;
         }
-        let machine = self.machine(&self.dir, &name, &vars, &disks, "NEW", true);
+        // What is reached over two paths has one image, whose throw-away copy is made by hand.
+        let twice = spec.bus == Bus::Multipath;
+        if twice {
+            for (index, file) in &mut disks {
+                let copy = self.dir.join(format!("{name}{index}.qcow2"));
+                disk::layer(self.lab, &copy, file)?;
+                *file = copy;
+            }
+        }
+        let machine = self.machine(&self.dir, &name, &vars, &disks, "NEW", !twice);
         let how = missing.map(|index| format!(" without disk {index}")).unwrap_or_default();
         self.lab.say(&format!("{}: the recovered machine boots{how}", self.scenario.name));
         share.run_with(self.lab, machine, &spec.dialog, self.limit(900))?;
-        verdict::judge(&share.out(), spec, wanted.keep_nvram)
+        verdict::judge(&share.out(), &self.source.join("backup/out"), spec, wanted.keep_nvram)
     }
 }

@@ -37,6 +37,8 @@ pub enum Bus {
     Virtio,
     /// SATA: `/dev/sda`.
     Ahci,
+    /// Over two SCSI controllers, each: `/dev/sda` and `/dev/sdb` are one disk.
+    Multipath,
 }
 
 /// A filesystem, swap space or other content of a partition.
