@@ -26,6 +26,7 @@ const TEST_NEEDS: &[(&str, &str)] = &[
     ("depmod", "kmod"),
     ("ip", "iproute2"),
     ("zstd", "zstd"),
+    ("rsync", "rsync"),
 ];
 
 /// Bytes that the machines of `cargo xtask test` take at the most (`du` of the folder), and what they take once they are installed.

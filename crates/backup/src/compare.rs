@@ -10,14 +10,14 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{self, Pieces};
+use crate::digest;
 use crate::dirs::{Dirs, open_dir};
 use crate::entry::{Entry, Kind, split};
 use crate::manifest::Reader;
 use crate::metadata::{self, Stat, Xattr, Xattrs};
 use crate::pipeline::{Failure, Queue, lock};
 use crate::restore::is_below;
-use crate::{Error, Options, Progress, escape, holes, machine_path, walk};
+use crate::{Error, Options, Progress, escape, machine_path, walk};
 
 /// Entries that a worker takes at a time.
 const BATCH: usize = 64;
@@ -231,7 +231,9 @@ impl Worker<'_> {
     }
 
     fn content(&mut self, entry: &Entry, file: &OwnedFd, found: &mut Vec<String>) -> Result<u64, Error> {
-        match self.digest(entry, file)? {
+        // Shorter than its size said a moment ago: it has no digest then.
+        let has_holes = entry.segments.is_some();
+        match digest::of_file(file, entry.size, has_holes, &mut self.buffer, &self.options.cancel)? {
             Ok((digest, read)) => {
                 if digest != entry.digest {
                     found.push("content".into());
@@ -243,48 +245,6 @@ impl Worker<'_> {
                 Ok(0)
             }
         }
-    }
-
-    #[allow(
-        clippy::type_complexity,
-        reason = "used once: digest and bytes read, or why the file cannot be read"
-    )]
-    fn digest(
-        &mut self,
-        entry: &Entry,
-        file: &OwnedFd,
-    ) -> Result<Result<(Option<[u8; 32]>, u64), Errno>, Error> {
-        let mut pieces = Pieces::new();
-        let segments = match &entry.segments {
-            Some(_) => holes::segments(file, entry.size),
-            None => Ok(None),
-        };
-        let segments = match segments {
-            Ok(segments) => segments.unwrap_or_else(|| vec![(0, entry.size)]),
-            Err(error) => return Ok(Err(error)),
-        };
-        let (mut at, mut read) = (0, 0);
-        for (offset, length) in segments {
-            pieces.hole(offset - at);
-            at = offset;
-            while at < offset + length {
-                self.options.cancel.check()?;
-                let room = usize::try_from(offset + length - at).unwrap_or(usize::MAX).min(self.buffer.len());
-                match rustix::io::pread(file, &mut self.buffer[..room], at) {
-                    // Shorter than its size said a moment ago: the digest will tell.
-                    Ok(0) => return Ok(Ok((None, read))),
-                    Ok(count) => {
-                        pieces.data(&self.buffer[..count]);
-                        at += count as u64;
-                        read += count as u64;
-                    }
-                    Err(Errno::INTR) => {}
-                    Err(error) => return Ok(Err(error)),
-                }
-            }
-        }
-        pieces.hole(entry.size - at);
-        Ok(Ok((digest::of_hashes(&pieces.finish()), read)))
     }
 }
 

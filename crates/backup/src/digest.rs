@@ -5,6 +5,12 @@
 //! hashes of its pieces: each followed by how often it occurs in a row (eight bytes, little endian), so that even
 //! the largest hole is a single step. A hole counts as zeros.
 
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use crate::holes;
+
 /// Bytes of one piece.
 pub const PIECE: u64 = 4 << 20;
 
@@ -156,6 +162,48 @@ pub fn of_hashes(hashes: &Hashes) -> Option<[u8; 32]> {
     let mut whole = Whole::new();
     whole.add(hashes);
     whole.finish()
+}
+
+/// Reads a file and gives its digest, with the bytes of content that were read; `has_holes` says whether to look for holes.
+/// A file that is shorter than `size` has no digest.
+///
+/// # Errors
+/// Outside: the run was stopped. Inside: the file cannot be read.
+#[allow(clippy::type_complexity, reason = "the two kinds of failure are told apart by their place")]
+pub fn of_file(
+    file: &OwnedFd,
+    size: u64,
+    has_holes: bool,
+    buffer: &mut [u8],
+    cancel: &sys::Cancel,
+) -> Result<Result<(Option<[u8; 32]>, u64), Errno>, crate::Error> {
+    let mut pieces = Pieces::new();
+    let segments = if has_holes { holes::segments(file, size) } else { Ok(None) };
+    let segments = match segments {
+        Ok(segments) => segments.unwrap_or_else(|| vec![(0, size)]),
+        Err(error) => return Ok(Err(error)),
+    };
+    let (mut at, mut read) = (0, 0);
+    for (offset, length) in segments {
+        pieces.hole(offset - at);
+        at = offset;
+        while at < offset + length {
+            cancel.check()?;
+            let room = usize::try_from(offset + length - at).unwrap_or(usize::MAX).min(buffer.len());
+            match rustix::io::pread(file, &mut buffer[..room], at) {
+                Ok(0) => return Ok(Ok((None, read))),
+                Ok(count) => {
+                    pieces.data(&buffer[..count]);
+                    at += count as u64;
+                    read += count as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+    pieces.hole(size - at);
+    Ok(Ok((of_hashes(&pieces.finish()), read)))
 }
 
 #[cfg(test)]

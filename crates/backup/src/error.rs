@@ -71,6 +71,16 @@ pub enum Error {
         /// The path as it was given.
         path: PathBuf,
     },
+    /// rsync did not do what it was told.
+    #[error("rsync could not {what}: {detail}")]
+    Rsync {
+        /// What it was to do, as a verb with its object.
+        what: String,
+        /// What kind of failure it is.
+        cause: crate::rsync::Cause,
+        /// How it ended, with its own words.
+        detail: String,
+    },
     /// The machine refused something, or the operator stopped the run.
     #[error(transparent)]
     Sys(#[from] sys::Error),

@@ -8,6 +8,8 @@
 //! * [`restore`] brings the files back below a directory,
 //! * [`compare`] reads what was restored and compares it with the manifest.
 //!
+//! [`rsync`] keeps dated trees of files instead of archives, with the same manifest beside each.
+//!
 //! [`measure`] says beforehand how much there is; [`select`] and [`Wanted`] make a manifest of what shall come back.
 //!
 //! The archive is a pax tar in zstd that `tar --zstd -xf` and `bsdtar` read ([`mod@format`] describes the parts
@@ -34,6 +36,7 @@ mod pick;
 mod pipeline;
 mod prove;
 mod restore;
+pub mod rsync;
 mod select;
 mod settle;
 mod stored;

@@ -96,7 +96,35 @@ pub(crate) struct Shared<'a> {
     progress: &'a dyn Progress,
 }
 
-impl Shared<'_> {
+impl<'a> Shared<'a> {
+    /// For what brings no content: metadata alone is set.
+    pub fn of_metadata(
+        manifest: &'a Stored,
+        plain: &[PathBuf],
+        options: &'a Options,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Self {
+            archive: manifest,
+            frames: Vec::new(),
+            digests: Vec::new(),
+            replace: true,
+            plain: plain.iter().map(|path| walk::stored_path(path)).collect(),
+            problems: Mutex::default(),
+            flagged: Mutex::default(),
+            failure: Failure::default(),
+            options,
+            progress,
+        }
+    }
+
+    /// What was listed, by path.
+    pub fn take_problems(&self) -> Vec<RestoreProblem> {
+        let mut problems = std::mem::take(&mut *lock(&self.problems));
+        problems.sort_by(|one, other| one.path.cmp(&other.path));
+        problems
+    }
+
     /// Lists a file. A full target ends the run instead: nothing that follows would fit either.
     pub fn failed(&self, path: &[u8], what: &str, error: Errno) {
         if matches!(error, Errno::NOSPC | Errno::DQUOT) {
@@ -184,9 +212,7 @@ pub fn restore(restore: &Restore<'_>, options: &Options, progress: &dyn Progress
     };
     let totals = settle.run(&shared, restore.manifest, open_target()?, open_target()?)?;
     shared.failure.take().map_or(Ok(()), Err)?;
-    let mut problems = std::mem::take(&mut *lock(&shared.problems));
-    problems.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(Restored { files: totals.files, bytes: totals.bytes, problems })
+    Ok(Restored { files: totals.files, bytes: totals.bytes, problems: shared.take_problems() })
 }
 
 /// Reads the manifest, makes the directories, and hands out the rest frame by frame.
@@ -305,7 +331,7 @@ impl Feeder<'_, '_> {
 }
 
 /// Opens a new file; with `replace`, in the place of whatever has its name.
-fn create_file(dirs: &mut Dirs, entry: &Entry, replace: bool) -> Result<OwnedFd, Errno> {
+pub(crate) fn create_file(dirs: &mut Dirs, entry: &Entry, replace: bool) -> Result<OwnedFd, Errno> {
     let (parent, name) = split(&entry.path);
     let dir = dirs.open(parent)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -514,7 +540,7 @@ impl Worker<'_, '_> {
 }
 
 /// Gives a complete file its metadata.
-fn finish(shared: &Shared<'_>, entry: &Entry, file: &OwnedFd) {
+pub(crate) fn finish(shared: &Shared<'_>, entry: &Entry, file: &OwnedFd) {
     if shared.is_plain(&entry.path) {
         if let Err(error) = rustix::fs::futimens(file, &metadata::timestamps(entry.mtime)) {
             shared.failed(&entry.path, "cannot set its time", error);
