@@ -490,7 +490,7 @@ fn only_runs_of_this_machine_are_removed() {
             back_up(&store, &bench.source(), &format!("2026-01-0{day}_000000"), || ()).unwrap();
         }
         let times = store.history().unwrap().complete.into_iter().zip([1_u64, 2, 3, 4]).collect::<Vec<_>>();
-        for name in backup::rsync::due(&times, 2, u64::MAX) {
+        for name in backup::rsync::due(&times, Some(2), u64::MAX) {
             store.remove(&name).unwrap();
         }
         assert_eq!(store.history().unwrap().complete, ["2026-01-03_000000", "2026-01-04_000000"]);

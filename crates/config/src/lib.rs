@@ -15,6 +15,7 @@ mod location;
 mod quote;
 mod reader;
 mod reference;
+mod rsync;
 mod settings;
 mod suggest;
 mod syntax;

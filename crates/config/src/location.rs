@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
+#[path = "remote.rs"]
+mod remote;
+
 /// A place for backups or results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
@@ -18,6 +21,17 @@ pub enum Location {
         /// The absolute path.
         path: PathBuf,
     },
+    /// A directory of another machine, for trees that rsync keeps: through ssh, or in a module of an rsync daemon.
+    Remote {
+        /// Whether it is an rsync daemon.
+        daemon: bool,
+        /// `HOST` or `USER@HOST`, an IPv6 address in brackets.
+        target: String,
+        /// The port, where it is not the usual one.
+        port: Option<u16>,
+        /// The absolute path; of a daemon, `MODULE/PATH`.
+        path: String,
+    },
     /// `null`: nothing is copied; results stay where they were made.
     Null,
 }
@@ -27,6 +41,11 @@ impl fmt::Display for Location {
         match self {
             Self::Iso { dir } => write!(f, "iso:///{dir}"),
             Self::File { path } => write!(f, "file://{}", path.display()),
+            Self::Remote { daemon, target, port, path } => {
+                let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+                let (scheme, slash) = if *daemon { ("rsync", "/") } else { ("ssh", "") };
+                write!(f, "{scheme}://{target}{port}{slash}{path}")
+            }
             Self::Null => f.write_str("null"),
         }
     }
@@ -129,6 +148,7 @@ impl Location {
         match scheme {
             "iso" => Self::iso(key, url, rest),
             "file" => Self::file(key, url, rest),
+            "rsync" | "ssh" if key == "BACKUP_URL" => remote::parse(key, url, scheme, rest),
             _ => Self::other(key, scheme, rest),
         }
     }

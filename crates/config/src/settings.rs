@@ -51,6 +51,10 @@ pub enum Backup {
     Netfs,
     /// Not at all; recovery asks the operator to restore them.
     RequestRestore,
+    /// Dated trees that rsync keeps.
+    Rsync,
+    /// Programs of the user save and restore them.
+    External,
 }
 
 /// The boot menu's default entry.
@@ -104,6 +108,18 @@ pub struct Settings {
     pub only_include: Option<Vec<String>>,
     /// Patterns of absolute paths.
     pub exclude_restore: Vec<String>,
+    /// Only options that rsync is to get.
+    pub backup_rsync_options: Vec<String>,
+    pub backup_rsync_retention_days: Option<u64>,
+    #[serde(skip)]
+    pub backup_rsync_password: Option<Secret>,
+    pub rsync_prefix: String,
+    pub external_backup: Vec<String>,
+    pub external_restore: Vec<String>,
+    pub external_check: Vec<String>,
+    pub external_ignore_errors: Tristate,
+    pub requestrestore_text: String,
+    pub requestrestore_command: Vec<String>,
     pub pre_backup_script: Vec<String>,
     pub post_backup_script: Vec<String>,
 
@@ -173,8 +189,10 @@ impl Settings {
     /// caller must not use the result then.
     pub(crate) fn read(r: &mut Reader<'_>) -> Self {
         r.word("OUTPUT");
-        let backup = match r.word("BACKUP").as_deref() {
-            Some("REQUESTRESTORE") => Backup::RequestRestore,
+        let backup = match (r.word("BACKUP").as_deref(), r.word("BACKUP_PROG").as_deref()) {
+            (Some("REQUESTRESTORE"), _) => Backup::RequestRestore,
+            (Some("RSYNC"), _) | (Some("NETFS"), Some("rsync")) => Backup::Rsync,
+            (Some("EXTERNAL"), _) => Backup::External,
             _ => Backup::Netfs,
         };
         let iso_default = match r.word("ISO_DEFAULT").as_deref() {
@@ -194,13 +212,21 @@ impl Settings {
             iso_timeout: iso_timeout(r),
             iso_recover_unattended: r.word("ISO_RECOVER_MODE").as_deref() == Some("unattended"),
             backup,
-            backup_url: r
-                .url("BACKUP_URL", Location::backup)
-                .unwrap_or_else(|| Location::Iso { dir: "backup".into() }),
+            backup_url: backup_url(r, backup),
             backup_prog_exclude: patterns(r, "BACKUP_PROG_EXCLUDE"),
             exclude_backup: mount_points(r, "EXCLUDE_BACKUP"),
             only_include: only_include(r),
             exclude_restore: exclude_restore(r),
+            backup_rsync_options: rsync_options(r),
+            backup_rsync_retention_days: r.number("BACKUP_RSYNC_RETENTION_DAYS"),
+            backup_rsync_password: r.secret("BACKUP_RSYNC_PASSWORD"),
+            rsync_prefix: rsync_prefix(r),
+            external_backup: external(r, "EXTERNAL_BACKUP", backup),
+            external_restore: external(r, "EXTERNAL_RESTORE", backup),
+            external_check: r.command("EXTERNAL_CHECK"),
+            external_ignore_errors: r.tristate("EXTERNAL_IGNORE_ERRORS"),
+            requestrestore_text: r.text("REQUESTRESTORE_TEXT"),
+            requestrestore_command: r.command("REQUESTRESTORE_COMMAND"),
             pre_backup_script: r.command("PRE_BACKUP_SCRIPT"),
             post_backup_script: r.command("POST_BACKUP_SCRIPT"),
             exclude_mountpoints: mount_points(r, "EXCLUDE_MOUNTPOINTS"),
@@ -260,6 +286,76 @@ impl Reader<'_> {
     fn words_of_list(&mut self, name: &'static str) -> Vec<String> {
         self.list(name).into_iter().filter(|item| !item.is_empty()).collect()
     }
+}
+
+/// Where the backup goes, if the method can go there.
+fn backup_url(r: &mut Reader<'_>, backup: Backup) -> Location {
+    let name = "BACKUP_URL";
+    let place = r.url(name, Location::backup).unwrap_or_else(|| Location::Iso { dir: "backup".into() });
+    match (&place, backup) {
+        (Location::Remote { .. }, Backup::Netfs) => r.error(
+            name,
+            format!("{name}={place} is a place for rsync, and BACKUP=NETFS writes an archive."),
+            "Write BACKUP=RSYNC for dated trees of files there; or mount the place and write BACKUP_URL=file:///PATH.".into(),
+        ),
+        (Location::Iso { .. } | Location::Null, Backup::Rsync) => {
+            // Where the default stands, the method is what was written.
+            let key = [name, "BACKUP"].into_iter().find(|key| r.is_set(key)).unwrap_or("BACKUP_PROG");
+            r.error(
+                key,
+                format!("rsync keeps trees in a directory, and {name} is {place}."),
+                format!("Write {name}=file:///PATH, {name}=ssh://USER@HOST/PATH or {name}=rsync://USER@HOST::/MODULE/PATH."),
+            );
+        }
+        _ => {}
+    }
+    place
+}
+
+/// The options that rsync gets.
+fn rsync_options(r: &mut Reader<'_>) -> Vec<String> {
+    let name = "BACKUP_RSYNC_OPTIONS";
+    let mut passed = Vec::new();
+    for item in r.words_of_list(name) {
+        match crate::rsync::verdict(&item) {
+            crate::rsync::Verdict::Always => {}
+            crate::rsync::Verdict::Passed => passed.push(item),
+            crate::rsync::Verdict::Refused(why) => {
+                let message = format!("The element {} of {name} cannot be used: {why}.", quote(&item));
+                r.error(name, message, "Remove it.".into());
+            }
+        }
+    }
+    passed
+}
+
+/// One directory, because it is a name in rsync's patterns and on other machines.
+fn rsync_prefix(r: &mut Reader<'_>) -> String {
+    let name = "RSYNC_PREFIX";
+    let text = r.text(name).trim_matches('/').to_owned();
+    let good = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if text.is_empty() || text.starts_with('.') || !text.chars().all(good) {
+        let message = format!("{name} cannot be {}: it is the name of one directory.", quote(&text));
+        r.error(
+            name,
+            message,
+            "Write letters, digits, '.', '_' and '-', for example the host's name.".into(),
+        );
+    }
+    text
+}
+
+/// A program without which BACKUP=EXTERNAL means nothing.
+fn external(r: &mut Reader<'_>, name: &'static str, backup: Backup) -> Vec<String> {
+    let argv = r.command(name);
+    if argv.is_empty() && backup == Backup::External {
+        let message = format!("BACKUP=EXTERNAL needs {name}.");
+        let hint = format!(
+            "Write {name}=( PROGRAM ARGUMENT … ), with a program that ends with 0 only when all went well."
+        );
+        r.error("BACKUP", message, hint);
+    }
+    argv
 }
 
 fn output_prefix(r: &mut Reader<'_>) -> String {

@@ -396,3 +396,35 @@ fn words_of_the_bash_program_for_a_switch_are_answered() {
 fn a_variable_of_ones_own_leads_to_the_conversion() {
     assert!(shown("NAS=10.0.0.1\n").contains("rear config convert"), "{}", shown("NAS=10.0.0.1\n"));
 }
+
+#[test]
+fn configurations_of_the_other_methods() {
+    let rsync = good("BACKUP=RSYNC\nBACKUP_URL=rsync://root@nas/srv/rear\nBACKUP_RSYNC_RETENTION_DAYS=7\nBACKUP_RSYNC_OPTIONS+=( --stats --bwlimit=9 )").settings;
+    assert_eq!(
+        (rsync.backup, rsync.backup_url.to_string()),
+        (config::Backup::Rsync, "ssh://root@nas/srv/rear".into())
+    );
+    assert_eq!(
+        (rsync.backup_rsync_retention_days, rsync.backup_rsync_options),
+        (Some(7), vec!["--bwlimit=9".to_owned()])
+    );
+    let netfs = good("BACKUP=NETFS\nBACKUP_PROG=rsync\nBACKUP_URL=file:///srv/rear").settings;
+    assert_eq!(netfs.backup, config::Backup::Rsync);
+    let external = "BACKUP=EXTERNAL\nEXTERNAL_BACKUP=\"/opt/save --all 'a b'\"\nEXTERNAL_RESTORE=( /opt/bring back )\nEXTERNAL_CHECK=/opt/ping";
+    let external = good(external).settings;
+    assert_eq!(external.external_backup, ["/opt/save", "--all", "a b"]);
+    assert_eq!((external.external_restore.len(), external.external_check.len()), (2, 1));
+    for wrong in [
+        "BACKUP=RSYNC",
+        "BACKUP_PROG=rsync",
+        "BACKUP_URL=rsync://nas/srv",
+        "BACKUP=RSYNC BACKUP_URL=iso:///backup",
+        "BACKUP=EXTERNAL EXTERNAL_BACKUP=/opt/save",
+        "BACKUP=EXTERNAL EXTERNAL_BACKUP='/opt/save | gzip' EXTERNAL_RESTORE=/opt/bring",
+        "BACKUP_RSYNC_OPTIONS=( --inplace )",
+        "RSYNC_PREFIX=a/b",
+        "BACKUP_PROG=dar",
+    ] {
+        assert!(!bad(wrong).errors.is_empty(), "{wrong}");
+    }
+}

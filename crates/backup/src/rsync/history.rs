@@ -27,16 +27,17 @@ pub(crate) fn is_date(name: &str) -> bool {
 }
 
 /// Which of the complete runs may go, the oldest first: each is older than `days` days, and at least `days` newer complete
-/// ones stay; with no days at all only the newest stays. The newest never goes. `times` are names with the time of the run, in seconds since 1970; `now` is on the same
+/// ones stay. Where no days are set, the newest and the one before it stay: the last medium still finds its files. The newest
+/// never goes. `times` are names with the time of the run, in seconds since 1970; `now` is on the same
 /// scale.
 ///
 /// Both readings of "retention days" (so many days, so many copies) keep at least what this keeps.
-pub fn due(times: &[(String, u64)], days: u64, now: u64) -> Vec<String> {
+pub fn due(times: &[(String, u64)], days: Option<u64>, now: u64) -> Vec<String> {
     let mut sorted = times.to_vec();
     sorted.sort_by(|one, other| (one.1, &one.0).cmp(&(other.1, &other.0)));
-    let keep = usize::try_from(days.max(1)).unwrap_or(usize::MAX);
+    let keep = usize::try_from(days.unwrap_or(2).max(1)).unwrap_or(usize::MAX);
     let candidates = sorted.len().saturating_sub(keep);
-    let old = |time: u64| days == 0 || now.saturating_sub(time) > days.saturating_mul(24 * 3600);
+    let old = |time: u64| days.is_none_or(|days| now.saturating_sub(time) > days.saturating_mul(24 * 3600));
     sorted[..candidates].iter().filter(|(_, time)| old(*time)).map(|(name, _)| name.clone()).collect()
 }
 
@@ -215,18 +216,18 @@ mod tests {
     fn both_readings_of_retention_are_kept() {
         let now = 1000 * DAY;
         // One a day: those older than the limit go.
-        assert_eq!(due(&runs(&[0, 1, 2, 3, 4]), 3, now), ["run4"]);
+        assert_eq!(due(&runs(&[0, 1, 2, 3, 4]), Some(3), now), ["run4"]);
         // One a week: none is younger than three days, but three copies stay.
-        assert_eq!(due(&runs(&[7, 14, 21, 28]), 3, now), ["run28"]);
+        assert_eq!(due(&runs(&[7, 14, 21, 28]), Some(3), now), ["run28"]);
         // Many a day: none of the last three days goes.
-        assert_eq!(due(&runs(&[0, 0, 0, 0, 1, 1, 2, 9]), 3, now), ["run9"]);
+        assert_eq!(due(&runs(&[0, 0, 0, 0, 1, 1, 2, 9]), Some(3), now), ["run9"]);
         // The newest never goes, however old, and whatever the clock says.
-        assert_eq!(due(&runs(&[900]), 1, now), [""; 0]);
-        assert_eq!(due(&runs(&[900]), 0, now), [""; 0]);
-        assert_eq!(due(&runs(&[0, 1, 2]), 0, 0), ["run2", "run1"]);
-        assert_eq!(due(&runs(&[0, 0, 0, 2]), 1, now), ["run2"]);
-        assert_eq!(due(&runs(&[0, 1, 2, 3]), 2, 0), [""; 0]);
-        assert_eq!(due(&[], 5, now), [""; 0]);
+        assert_eq!(due(&runs(&[900]), Some(1), now), [""; 0]);
+        assert_eq!(due(&runs(&[900]), None, now), [""; 0]);
+        assert_eq!(due(&runs(&[0, 1, 2]), None, 0), ["run2"]);
+        assert_eq!(due(&runs(&[0, 0, 0, 2]), Some(1), now), ["run2"]);
+        assert_eq!(due(&runs(&[0, 1, 2, 3]), Some(2), 0), [""; 0]);
+        assert_eq!(due(&[], Some(5), now), [""; 0]);
     }
 
     #[test]

@@ -38,6 +38,47 @@ impl Place {
         !text.is_empty() && text.chars().all(good) && text.split('/').all(|part| part != "..")
     }
 
+    /// The place as a URL, without any secret: `file:///DIR`, `ssh://…`, `rsync://…` (a daemon).
+    pub fn url(&self) -> String {
+        match self {
+            Self::Local { dir } => format!("file://{}", dir.display()),
+            Self::Shell { .. } | Self::Daemon { .. } => self.to_string(),
+        }
+    }
+
+    /// The place of a URL that [`Place::url`] made.
+    pub fn of_url(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        if scheme == "file" {
+            return rest.starts_with('/').then(|| Self::Local { dir: rest.into() });
+        }
+        let (host, path) = rest.split_once('/')?;
+        // A colon in brackets belongs to an IPv6 address.
+        let (target, port) = match host.rsplit_once(':') {
+            Some((target, port)) if !port.contains(']') => (target, Some(port.parse().ok()?)),
+            _ => (host, None),
+        };
+        let is_word = |text: &str| Self::is_plain(text) && !text.starts_with('-');
+        let name = target.trim_start_matches('[').trim_end_matches(']').replace([':', '['], "");
+        if !is_word(&name) || (!path.is_empty() && !Self::is_plain(path)) {
+            return None;
+        }
+        let target = target.to_owned();
+        match scheme {
+            "ssh" => Some(Self::Shell { target, port, path: format!("/{path}") }),
+            "rsync" if !path.is_empty() => Some(Self::Daemon { target, port, path: path.to_owned() }),
+            _ => None,
+        }
+    }
+
+    /// The user at the other side, where the place names one.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Local { .. } => None,
+            Self::Shell { target, .. } | Self::Daemon { target, .. } => Some(target.split_once('@')?.0),
+        }
+    }
+
     /// The directory, when it is one of this machine.
     pub fn local(&self) -> Option<&Path> {
         match self {
@@ -121,6 +162,31 @@ mod tests {
         assert_eq!(daemon.listed("web1"), ("rsync://[::1]:8730/module/".into(), b"sub/web1/./".to_vec()));
         assert_eq!(shell.listed("web1"), ("me@nas:/srv/web1/".into(), Vec::new()));
         assert_eq!(Place::Shell { target: "h".into(), port: None, path: "/".into() }.argument(""), "h:/");
+    }
+
+    #[test]
+    fn urls_go_there_and_back() {
+        for url in [
+            "file:///srv/my disk",
+            "ssh://nas/srv",
+            "ssh://me@nas:2222/srv/x",
+            "ssh://root@[fe80::1]:22/srv",
+            "rsync://me@nas/module/x",
+            "rsync://[::1]:8730/module",
+        ] {
+            assert_eq!(Place::of_url(url).map(|place| place.url()).as_deref(), Some(url));
+        }
+        for bad in [
+            "ssh://-oProxyCommand=x/srv",
+            "ssh://a b/srv",
+            "rsync://nas/",
+            "ssh://nas/a;b",
+            "x://nas/a",
+            "nas:/a",
+        ] {
+            assert_eq!(Place::of_url(bad), None, "{bad}");
+        }
+        assert_eq!(Place::of_url("ssh://me@nas/srv").unwrap().user(), Some("me"));
     }
 
     #[test]

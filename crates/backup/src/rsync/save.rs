@@ -86,10 +86,17 @@ impl<'a> Store<'a> {
     }
 }
 
+impl<'a> Store<'a> {
+    /// Goes on with a run that [`Store::begin`] has begun: its two names.
+    pub fn reopen<'s>(&'s self, name: &str, dir: &str) -> Building<'s, 'a> {
+        Building { store: self, name: name.to_owned(), dir: dir.to_owned(), bases: Vec::new() }
+    }
+}
+
 impl Building<'_, '_> {
-    /// The name that the run gets when it is complete.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// The name that the run gets when it is complete, and the one that it has until then.
+    pub fn names(&self) -> (&str, &str) {
+        (&self.name, &self.dir)
     }
 
     /// The tree, as a relative path in the place.
@@ -279,19 +286,18 @@ impl Building<'_, '_> {
                 entry.segments.clone_from(&now.segments);
             }
         };
-        let nothing = |_: &mut Entry| {};
-        let passes: [(&dyn Fn(&Entry) -> bool, &dyn Fn(&mut Entry)); 2] =
-            [(&is_out, &nothing), (&keep, &update)];
-        for (number, (is_out, change)) in passes.into_iter().enumerate() {
-            let next = self.store.work.join(format!("manifest-{}.zst", number + 1));
+        let mut pass = |number: u32, is_out: &dyn Fn(&Entry) -> bool, change: &dyn Fn(&mut Entry)| {
+            let next = self.store.work.join(format!("manifest-{number}.zst"));
             let _ = std::fs::remove_file(&next);
             let file = sys::fs::create_private(&next)?;
             let stored = Stored::open(&saved.manifest)?;
             let (_, totals) = select::write(&stored, &file, is_out, change, &firsts, options)?;
             file.sync_all().map_err(Error::writing("the manifest"))?;
             (saved.manifest, saved.totals) = (next, totals);
-        }
-        Ok(())
+            Ok::<(), Error>(())
+        };
+        pass(1, &is_out, &|_| {})?;
+        pass(2, &keep, &update)
     }
 
     /// Brings doubtful files of a place that is not this machine back into the work directory.

@@ -8,28 +8,27 @@ const OTHER_TOOL: &str = "Write BACKUP=NETFS for this program's own archive, or 
 const NO_TAPE: &str = "Tapes cannot be written yet, so a block size has no effect.";
 
 pub(super) const SETTINGS: &[Setting] = &[
-    Setting::new("BACKUP", Kind::Word, "NETFS", "How files are saved. `NETFS`: this program's own archive at BACKUP_URL. `REQUESTRESTORE`: no files are saved; recovery recreates the storage and asks you to restore the files with your own tool. (The Bash program's default is REQUESTRESTORE.)")
-        .allowed(&["NETFS", "REQUESTRESTORE"])
+    Setting::new("BACKUP", Kind::Word, "NETFS", "How files are saved. `NETFS`: this program's own archive at BACKUP_URL. `REQUESTRESTORE`: no files are saved; recovery recreates the storage and asks you to restore the files with your own tool. `RSYNC`: dated trees that rsync keeps at BACKUP_URL. `EXTERNAL`: programs of your own save and restore the files. (The Bash program's default is REQUESTRESTORE.)")
+        .allowed(&["NETFS", "REQUESTRESTORE", "RSYNC", "EXTERNAL"])
         .foreign(&[
-            ("RSYNC", OTHER_TOOL), ("BORG", OTHER_TOOL), ("RESTIC", OTHER_TOOL), ("DUPLICITY", OTHER_TOOL),
-            ("BLOCKCLONE", OTHER_TOOL), ("EXTERNAL", OTHER_TOOL), ("RBME", OTHER_TOOL), ("YUM", OTHER_TOOL),
+            ("BORG", OTHER_TOOL), ("RESTIC", OTHER_TOOL), ("DUPLICITY", OTHER_TOOL),
+            ("BLOCKCLONE", OTHER_TOOL), ("RBME", OTHER_TOOL), ("YUM", OTHER_TOOL),
             ("ZYPPER", OTHER_TOOL), ("NFS4SERVER", OTHER_TOOL), ("AVA", OTHER_TOOL), ("BACULA", OTHER_TOOL),
             ("BAREOS", OTHER_TOOL), ("CDM", OTHER_TOOL), ("DP", OTHER_TOOL), ("FDRUPSTREAM", OTHER_TOOL),
             ("GALAXY", OTHER_TOOL), ("GALAXY7", OTHER_TOOL), ("GALAXY10", OTHER_TOOL), ("GALAXY11", OTHER_TOOL),
             ("NBKDC", OTHER_TOOL), ("NBU", OTHER_TOOL), ("NSR", OTHER_TOOL), ("PPDM", OTHER_TOOL),
             ("SESAM", OTHER_TOOL), ("TSM", OTHER_TOOL), ("VEEAM", OTHER_TOOL), ("OBDR", OTHER_TOOL),
         ]),
-    Setting::new("BACKUP_URL", Kind::Url, "iso:///backup", "Where the backup goes: `iso:///DIR` into the ISO itself, `file:///PATH` into a directory of this machine (best on another disk or a mounted share).")
-        .allowed(&["iso:///DIR", "file:///PATH"]),
+    Setting::new("BACKUP_URL", Kind::Url, "iso:///backup", "Where the backup goes: `iso:///DIR` into the ISO itself, `file:///PATH` into a directory of this machine (best on another disk or a mounted share). With `BACKUP=RSYNC` also `ssh://USER@HOST/PATH` (as the Bash program's `rsync://USER@HOST/PATH`), and `rsync://USER@HOST::/MODULE/PATH` for an rsync daemon.")
+        .allowed(&["iso:///DIR", "file:///PATH", "ssh://USER@HOST/PATH", "rsync://USER@HOST::/MODULE/PATH"]),
     Setting::text("BACKUP_OPTIONS", "", "Mount options for BACKUP_URL.")
         .ignored("Nothing is mounted: BACKUP_URL is the ISO or a directory of this machine."),
     Setting::text("BACKUP_MOUNTCMD", "", "Command that mounts BACKUP_URL.")
         .refused("The place would not be mounted and the backup would be written below its mount point; mount it yourself and give the directory as BACKUP_URL=file:///PATH."),
     Setting::text("BACKUP_UMOUNTCMD", "", "Command that unmounts BACKUP_URL.")
         .ignored("Nothing is mounted, so nothing is unmounted."),
-    Setting::new("BACKUP_PROG", Kind::Word, "tar", "The program that makes the archive.")
-        .refused("Write BACKUP_PROG=tar (this program then writes its own tar archive) or leave it out; rsync and other programs would need another kind of restore.")
-        .quiet(&["tar"]),
+    Setting::new("BACKUP_PROG", Kind::Word, "tar", "What BACKUP=NETFS writes. `tar`: this program's own archive. `rsync`: dated trees in the directory BACKUP_URL=file:///PATH, as with BACKUP=RSYNC.")
+        .allowed(&["tar", "rsync"]),
     Setting::words("BACKUP_PROG_OPTIONS", &[], "Further options for tar.").ignored(CODEC).quiet(&["--anchored"]),
     Setting::words("BACKUP_PROG_OPTIONS_CREATE_ARCHIVE", &[], "Options of other backup programs.").ignored(CODEC),
     Setting::words("BACKUP_PROG_OPTIONS_RESTORE_ARCHIVE", &[], "Options of other backup programs.").ignored(CODEC),
@@ -64,8 +63,14 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::switch("BACKUP_SELINUX_DISABLE", "", "Switch SELinux to permissive during the backup. Accepted, without effect: SELinux is never switched, its labels are saved and restored with the files.")
         .ignored("SELinux is never switched; labels are saved and restored with the files.")
         .quiet(&["yes", "y", "true", "t", "1", "no", "n", "false", "f", "0"]),
-    Setting::words("BACKUP_RSYNC_OPTIONS", &[], "Options of rsync.").ignored("rsync is not used."),
-    Setting::new("BACKUP_RSYNC_RETENTION_DAYS", Kind::Number, "", "How many dated copies rsync keeps.").ignored("rsync is not used."),
+    Setting::list("BACKUP_RSYNC_OPTIONS", &[], "Further options of rsync, such as `--bwlimit=1000`, `--compress` or `--rsync-path=…`. What is always done (`--archive --hard-links --sparse --acls --xattrs --numeric-ids`) may be repeated; what would leave out files or write into earlier backups (`--inplace`, `--delete`, `--exclude`) is refused."),
+    Setting::new("BACKUP_RSYNC_RETENTION_DAYS", Kind::Number, "", "How long dated trees are kept. One goes when it is older than so many days and as many newer complete ones are there. Empty: the new tree and the one before it stay. The newest complete one is never removed."),
+    Setting::new("BACKUP_RSYNC_PASSWORD", Kind::Secret, "", "Password for an rsync daemon. rsync reads it from a private file; it is not carried into the rescue system, where recovery asks for it."),
+    Setting::text("RSYNC_PREFIX", "${HOSTNAME}", "With rsync: the directory of this machine's trees below BACKUP_URL."),
+    Setting::new("EXTERNAL_BACKUP", Kind::Command, "", "With BACKUP=EXTERNAL: the program that saves the files. A list is the program with its arguments; a text is split into words. No shell interprets it: for pipes or variables name a script file."),
+    Setting::new("EXTERNAL_RESTORE", Kind::Command, "", "With BACKUP=EXTERNAL: the program that restores the files below /mnt/local, which it also finds as the variable TARGET_FS_ROOT. It is carried into the rescue system; what else it needs, COPY_AS_IS and PROGS must name."),
+    Setting::new("EXTERNAL_CHECK", Kind::Command, "", "With BACKUP=EXTERNAL: a program that says with its exit code whether the backup can be reached. It is run before the backup, and in a recovery before any disk is written."),
+    Setting::switch("EXTERNAL_IGNORE_ERRORS", "no", "With BACKUP=EXTERNAL: go on when EXTERNAL_BACKUP or EXTERNAL_RESTORE fails. The failure is named, and such a recovery ends with the exit code for an incomplete one."),
     Setting::text("NETFS_PREFIX", "", "Directory of the archive below BACKUP_URL.")
         .ignored("The archive lies in the directory named by OUTPUT_PREFIX."),
     Setting::switch("NETFS_KEEP_OLD_BACKUP_COPY", "", "Keep the previous archive.")
@@ -77,8 +82,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("TAPE_BLOCKSIZE", Kind::Number, "", "Block size of the tape.").ignored(NO_TAPE),
     Setting::new("PRE_BACKUP_SCRIPT", Kind::Command, "", "Program that is run before the backup; if it fails, the run stops. A list is the program with its arguments; a text is split into words. No shell interprets it: for pipes or variables name a script file."),
     Setting::new("POST_BACKUP_SCRIPT", Kind::Command, "", "Program that is run after the backup, also when the backup failed. A list is the program with its arguments; a text is split into words. No shell interprets it."),
-    Setting::text("REQUESTRESTORE_TEXT", "", "What recovery shows with BACKUP=REQUESTRESTORE.")
-        .ignored("Recovery shows its own text."),
-    Setting::text("REQUESTRESTORE_COMMAND", "", "Command that restores the files with BACKUP=REQUESTRESTORE.")
-        .refused("Nothing would be restored; run the command by hand when recovery asks you to restore the files."),
+    Setting::text("REQUESTRESTORE_TEXT", "", "With BACKUP=REQUESTRESTORE: what recovery shows when the files are to be restored."),
+    Setting::new("REQUESTRESTORE_COMMAND", Kind::Command, "", "With BACKUP=REQUESTRESTORE: the program that restores the files below /mnt/local (also the variable TARGET_FS_ROOT) instead of an operator. A list is the program with its arguments; a text is split into words. No shell interprets it."),
 ];
