@@ -27,6 +27,11 @@ const TEST_NEEDS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("zstd", "zstd"),
     ("rsync", "rsync"),
+    ("xz", "xz-utils"),
+    ("bzip2", "bzip2"),
+    ("lz4", "lz4"),
+    ("setfacl", "acl"),
+    ("age", "age"),
 ];
 
 /// Bytes that the machines of `cargo xtask test` take at the most (`du` of the folder), and what they take once they are installed.

@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         || arguments.next().and_then(|text| text.to_str().and_then(|text| text.parse::<usize>().ok()));
     let threads = number().unwrap_or_else(sys::info::processors);
     let level = i32::try_from(number().unwrap_or(3))?;
-    let options = Options { level, threads, cancel: sys::Cancel::default() };
+    let options = Options { codec: backup::Codec::Zstd, level, threads, cancel: sys::Cancel::default() };
     let work = PathBuf::from(work);
     let (archive, manifest, target) = (work.join("a.tar.zst"), work.join("a.manifest"), work.join("tree"));
     std::fs::create_dir_all(&target)?;

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Compressor;
 use crate::digest::{self, Hashes, Pieces, Whole};
 use crate::entry::{Entry, Kind};
 use crate::format::{self, Frame};
@@ -150,7 +151,7 @@ pub fn create(
     let outcome = std::thread::scope(|scope| {
         for _ in 0..options.workers() {
             let (queue, done) = (&queue, done.clone());
-            scope.spawn(move || work(queue, &done, options.level));
+            scope.spawn(move || work(queue, &done, options));
         }
         drop(done);
         let failure = &failure;
@@ -174,7 +175,7 @@ pub fn create(
         source: std::io::Error::other("a worker thread ended too early"),
     };
     let written = outcome.1.filter(|written| written.frames.len() as u64 == frames).ok_or_else(incomplete)?;
-    let trailer = format::trailer(&written.frames, &written.digests)?;
+    let trailer = format::trailer(options.codec, &written.frames, &written.digests)?;
     let mut file = archive;
     file.write_all(&trailer).map_err(Error::writing("the archive"))?;
     let (manifest_bytes, manifest_blake3, totals) = written.manifest.finish()?;
@@ -199,12 +200,9 @@ pub fn create(
 }
 
 /// A worker: hashes, describes and compresses frames until there are no more.
-fn work(queue: &Queue<Job>, done: &Sender<Result<Done, Error>>, level: i32) {
+fn work(queue: &Queue<Job>, done: &Sender<Result<Done, Error>>, options: &Options) {
     let fail = || Error::io::<std::io::Error>("compress the archive");
-    let mut compressor = match zstd::bulk::Compressor::new(level).and_then(|mut compressor| {
-        compressor.include_checksum(true)?;
-        Ok(compressor)
-    }) {
+    let mut compressor = match Compressor::new(options.codec, options.level) {
         Ok(compressor) => compressor,
         Err(error) => {
             let _ = done.send(Err(fail()(error)));
@@ -219,7 +217,7 @@ fn work(queue: &Queue<Job>, done: &Sender<Result<Done, Error>>, level: i32) {
     }
 }
 
-fn finish_frame(job: Job, compressor: &mut zstd::bulk::Compressor<'_>) -> std::io::Result<Done> {
+fn finish_frame(job: Job, compressor: &mut Compressor) -> std::io::Result<Done> {
     let Job { frame, mut slot } = job;
     let (mut lines, mut totals, mut large) = (Vec::new(), Totals::default(), None);
     let items = std::mem::take(&mut slot.items);
@@ -241,9 +239,7 @@ fn finish_frame(job: Job, compressor: &mut zstd::bulk::Compressor<'_>) -> std::i
         }
     }
     let mut out = std::mem::take(&mut slot.out);
-    out.clear();
-    out.reserve(zstd::zstd_safe::compress_bound(slot.bytes().len()));
-    compressor.compress_to_buffer(slot.bytes(), &mut out)?;
+    compressor.compress(slot.bytes(), &mut out)?;
     let digest = *blake3::hash(&out).as_bytes();
     slot.out = out;
     Ok(Done { frame, slot, lines, totals, large, digest })

@@ -12,10 +12,11 @@
 //!
 //! [`measure`] says beforehand how much there is; [`select`] and [`Wanted`] make a manifest of what shall come back.
 //!
-//! The archive is a pax tar in zstd that `tar --zstd -xf` and `bsdtar` read ([`mod@format`] describes the parts
-//! that only this program uses). This room never looks at disks or configuration, and never decides what is
+//! The archive is a pax tar in zstd, or another compression ([`Codec`]), that `tar -xf` and `bsdtar` read
+//! ([`mod@format`] describes the parts that only this program uses). This room never looks at disks or configuration, and never decides what is
 //! worth a failure: it lists every single problem by name, and its caller decides.
 
+mod codec;
 mod compare;
 mod create;
 mod digest;
@@ -45,6 +46,7 @@ mod walk;
 
 use std::path::PathBuf;
 
+pub use codec::Codec;
 pub use compare::{Comparison, Difference, compare};
 pub use create::{Created, Only, Problem, ProblemKind, Source, View, create};
 pub use entry::{Entry, Kind};
@@ -63,7 +65,9 @@ pub use verify::{verify, verify_index};
 /// How hard and how wide to work.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// zstd compression level (1 to 19; 3 is a good choice).
+    /// How an archive that is made is compressed; one that is read says so itself.
+    pub codec: Codec,
+    /// Its level: zstd 1 to 22 (3 is a good choice), bzip2 1 to 9, gzip and xz 0 to 9; the others have none.
     pub level: i32,
     /// Worker threads. More than eight are not used: memory grows with each (about 10 MB).
     pub threads: usize,

@@ -74,7 +74,8 @@ mod tests {
             views: Vec::new(),
             only: None,
         };
-        let options = Options { level: 3, threads: 1, cancel: sys::Cancel::default() };
+        let options =
+            Options { codec: crate::Codec::Zstd, level: 3, threads: 1, cancel: sys::Cancel::default() };
         let bytes = measure(&source, &options).unwrap();
         assert!((300_000..1_000_000).contains(&bytes), "{bytes}");
     }

@@ -146,7 +146,8 @@ mod tests {
             entry("bin", Kind::Symlink, "usr/bin"),
         ];
         manifest::write_all(&from, &entries);
-        let options = Options { level: 1, threads: 1, cancel: sys::Cancel::default() };
+        let options =
+            Options { codec: crate::Codec::Zstd, level: 1, threads: 1, cancel: sys::Cancel::default() };
         let stored = Stored::open(&from).unwrap();
         let pick = |paths: &[&str]| {
             let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();

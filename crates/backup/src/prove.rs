@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
+use crate::codec::Decompressor;
 use crate::digest::{Hashes, PIECE, Pieces, Whole, of_hashes};
 use crate::entry::{Entry, Kind};
 use crate::format::{Frame, Trailer};
@@ -277,7 +278,7 @@ struct Worker<'a, 'b> {
 
 impl Worker<'_, '_> {
     fn run(mut self, queue: &Queue<Job>) {
-        let mut decompressor = match zstd::bulk::Decompressor::new() {
+        let mut decompressor = match Decompressor::new(self.shared.trailer.codec) {
             Ok(decompressor) => Some(decompressor),
             Err(source) => {
                 self.shared.failure.set(Error::Io { what: "decompress the archive".into(), source });
@@ -306,15 +307,13 @@ impl Worker<'_, '_> {
     }
 
     /// Reads a frame, compares its hash, and decompresses it; the error says what is wrong with it.
-    fn load(&mut self, number: u64, decompressor: &mut zstd::bulk::Decompressor<'_>) -> Result<(), String> {
+    fn load(&mut self, number: u64, decompressor: &mut Decompressor) -> Result<(), String> {
         let trailer = self.shared.trailer;
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let (Some(frame), Some(digest)) = (trailer.frames.get(index), trailer.digests.get(index)) else {
             return Err("is not there".into());
         };
         self.stored.resize(frame.stored as usize, 0);
-        self.data.clear();
-        self.data.reserve(frame.size as usize);
         self.shared
             .archive
             .read_exact_at(&mut self.stored, frame.offset)
@@ -322,7 +321,7 @@ impl Worker<'_, '_> {
         if blake3::hash(&self.stored) != *digest {
             return Err("is damaged: its checksum is not the one that mkbackup wrote".into());
         }
-        match decompressor.decompress_to_buffer(&self.stored, &mut self.data) {
+        match decompressor.decompress(&self.stored, &mut self.data, frame.size as usize) {
             Ok(count) if count == frame.size as usize => Ok(()),
             Ok(count) => Err(format!("has {count} bytes instead of {}", frame.size)),
             Err(error) => Err(format!("cannot be decompressed: {error}")),

@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{Codec, Decompressor};
 use crate::dirs::Dirs;
 use crate::entry::{Entry, Kind, split};
 use crate::format::{self, Frame};
@@ -83,6 +84,7 @@ struct Large {
 /// What all threads share.
 pub(crate) struct Shared<'a> {
     archive: &'a Stored,
+    codec: Codec,
     frames: Vec<Frame>,
     /// The hashes of the frames, where they are to be checked.
     digests: Vec<[u8; 32]>,
@@ -171,16 +173,18 @@ pub(crate) fn is_below(directories: &[Vec<u8>], path: &[u8]) -> bool {
 /// The archive or manifest cannot be read, the target is full, or the run was stopped. Trouble with single files is
 /// listed in [`Restored::problems`] instead.
 pub fn restore(restore: &Restore<'_>, options: &Options, progress: &dyn Progress) -> Result<Restored, Error> {
-    let (frames, digests) = match restore.sealed {
+    let (trailer, digests) = match restore.sealed {
         Some((bytes, blake3)) => {
-            let trailer = verify::index(restore.archive, bytes, blake3)?;
-            (trailer.frames, trailer.digests)
+            let mut trailer = verify::index(restore.archive, bytes, blake3)?;
+            let digests = std::mem::take(&mut trailer.digests);
+            (trailer, digests)
         }
-        None => (format::read_trailer(restore.archive)?.frames, Vec::new()),
+        None => (format::read_trailer(restore.archive)?, Vec::new()),
     };
     let shared = Shared {
         archive: restore.archive,
-        frames,
+        codec: trailer.codec,
+        frames: trailer.frames,
         digests,
         replace: restore.replace,
         plain: restore.plain.iter().map(|path| walk::stored_path(path)).collect(),
@@ -396,7 +400,7 @@ struct Worker<'a, 'b> {
 
 impl Worker<'_, '_> {
     fn run(mut self, queue: &Queue<Unit>) {
-        let mut decompressor = match zstd::bulk::Decompressor::new() {
+        let mut decompressor = match Decompressor::new(self.shared.codec) {
             Ok(decompressor) => Some(decompressor),
             Err(source) => {
                 self.shared.failure.set(Error::Io { what: "decompress the archive".into(), source });
@@ -426,12 +430,10 @@ impl Worker<'_, '_> {
     }
 
     /// Reads and decompresses a frame; the error is a sentence.
-    fn load(&mut self, number: u64, decompressor: &mut zstd::bulk::Decompressor<'_>) -> Result<(), String> {
+    fn load(&mut self, number: u64, decompressor: &mut Decompressor) -> Result<(), String> {
         let frame = usize::try_from(number).ok().and_then(|number| self.shared.frames.get(number));
         let frame = *frame.ok_or("the archive has no such part")?;
         self.stored.resize(frame.stored as usize, 0);
-        self.data.clear();
-        self.data.reserve(frame.size as usize);
         let (path, part) = (self.shared.archive.path().display(), number + 1);
         let unreadable = |error| format!("part {part} of the archive {path} cannot be read: {error}");
         let damaged = || Err(format!("part {part} of the archive {path} is damaged"));
@@ -440,7 +442,7 @@ impl Worker<'_, '_> {
         if wanted.is_some_and(|wanted| blake3::hash(&self.stored) != *wanted) {
             return damaged();
         }
-        match decompressor.decompress_to_buffer(&self.stored, &mut self.data) {
+        match decompressor.decompress(&self.stored, &mut self.data, frame.size as usize) {
             Ok(count) if count == frame.size as usize => Ok(()),
             Ok(_) => damaged(),
             Err(error) => Err(unreadable(error)),

@@ -180,7 +180,8 @@ mod tests {
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         manifest::write_all(&from, entries);
         let out = File::create(&to).unwrap();
-        let options = Options { level: 1, threads: 1, cancel: sys::Cancel::default() };
+        let options =
+            Options { codec: crate::Codec::Zstd, level: 1, threads: 1, cancel: sys::Cancel::default() };
         let left = select(&from, &out, leave_out, &options).unwrap();
         let read = Reader::open(&to).unwrap().map(Result::unwrap).collect();
         (read, left)

@@ -7,6 +7,7 @@
 //!
 //! Only [`convert()`] runs a program; [`load`] reads the configuration files and nothing else of the machine.
 
+mod compress;
 mod convert;
 mod cursor;
 mod diagnostic;
@@ -23,11 +24,12 @@ pub mod table;
 mod values;
 mod word;
 
+pub use compress::{Codec, Compression};
 pub use convert::{Converted, Error, convert};
 pub use diagnostic::{Diagnostic, Errors, Severity};
 pub use load::{Config, ConfigFile, Effective, Origin, Plain, Sources, defaults, load};
 pub use location::Location;
 pub use quote::quote;
 pub use reference::reference_markdown;
-pub use settings::{Backup, IsoDefault, Output, Settings, SshFiles, Tristate};
+pub use settings::{Backup, IoPriority, IsoDefault, Output, Settings, SshFiles, Tristate};
 pub(crate) use values::Value;

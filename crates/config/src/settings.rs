@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use sys::Secret;
 
+use crate::compress::{self, Codec, Compression};
 use crate::location::Location;
 use crate::quote;
 use crate::reader::Reader;
@@ -82,6 +83,18 @@ pub enum SshFiles {
     No,
 }
 
+/// How far the backup stands back for the disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IoPriority {
+    /// Not at all.
+    Usual,
+    /// The lowest share.
+    Low,
+    /// Only while nobody else reads or writes.
+    Idle,
+}
+
 /// Every setting that works. The meaning of each field is in [`crate::table`] under its name in capitals.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs, reason = "each is documented once, in the table, from which the manual is made")]
@@ -101,6 +114,13 @@ pub struct Settings {
 
     pub backup: Backup,
     pub backup_url: Location,
+    /// BACKUP_PROG_COMPRESS_OPTIONS and BACKUP_PROG_COMPRESS_SUFFIX.
+    pub compression: Compression,
+    /// 0 stands for all.
+    pub backup_threads: u64,
+    /// 0 to 19.
+    pub backup_nice: u8,
+    pub backup_ionice: IoPriority,
     pub backup_prog_exclude: Vec<String>,
     /// Mount points, without `fs:`.
     pub exclude_backup: Vec<String>,
@@ -200,6 +220,7 @@ impl Settings {
             Some("automatic") => IsoDefault::Automatic,
             _ => IsoDefault::BootHd,
         };
+        let compression = compression(r);
         Self {
             output: Output::Iso,
             output_url: r.url("OUTPUT_URL", Location::output).flatten(),
@@ -213,6 +234,14 @@ impl Settings {
             iso_recover_unattended: r.word("ISO_RECOVER_MODE").as_deref() == Some("unattended"),
             backup,
             backup_url: backup_url(r, backup),
+            backup_threads: r.number("BACKUP_THREADS").or(compression.threads).unwrap_or(0),
+            compression,
+            backup_nice: nice(r),
+            backup_ionice: match r.word("BACKUP_IONICE").as_deref() {
+                Some("low") => IoPriority::Low,
+                Some("idle") => IoPriority::Idle,
+                _ => IoPriority::Usual,
+            },
             backup_prog_exclude: patterns(r, "BACKUP_PROG_EXCLUDE"),
             exclude_backup: mount_points(r, "EXCLUDE_BACKUP"),
             only_include: only_include(r),
@@ -411,6 +440,56 @@ fn iso_timeout(r: &mut Reader<'_>) -> u64 {
         r.error("ISO_TIMEOUT", message, "For a menu that waits for ever, write ISO_DEFAULT=manual.".into());
     }
     seconds.min(86_400)
+}
+
+/// How the archive is compressed, and how its name ends.
+fn compression(r: &mut Reader<'_>) -> Compression {
+    let (name, end) = ("BACKUP_PROG_COMPRESS_OPTIONS", "BACKUP_PROG_COMPRESS_SUFFIX");
+    let elements = r.words_of_list(name);
+    let suffix = r.text(end);
+    let by_suffix = Codec::of_suffix(&suffix).filter(|_| !r.is_set(name));
+    let mut made = match by_suffix {
+        Some(codec) => Compression::usual(codec),
+        None => compress::parse(&elements).unwrap_or_else(|(message, hint)| {
+            r.error(name, format!("{name} cannot be used: {message}"), hint);
+            Compression::usual(Codec::Zstd)
+        }),
+    };
+    if suffix.is_empty() {
+        return made;
+    }
+    let usual = Codec::of_suffix(&suffix);
+    let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if let Some(other) = usual.filter(|other| *other != made.codec) {
+        let message = format!(
+            "{end}={suffix} is the ending of another compression than the one that {name} chooses ({}).",
+            if made.codec == Codec::None { "none" } else { made.codec.option() }
+        );
+        let hint = format!("Leave {end} out, or write {name}=( {} )", other.option());
+        r.error(end, message, hint);
+    } else if !suffix.starts_with('.')
+        || suffix.len() > 16
+        || !suffix.chars().all(good)
+        || suffix.contains("..")
+    {
+        let message = format!("{end} cannot be {}.", quote(&suffix));
+        r.error(end, message, "Write a dot and letters or digits, such as .gz, or leave it out.".into());
+    } else {
+        made.suffix = suffix;
+    }
+    made
+}
+
+fn nice(r: &mut Reader<'_>) -> u8 {
+    let name = "BACKUP_NICE";
+    let Some(number) = r.number(name) else { return 0 };
+    match u8::try_from(number) {
+        Ok(nice) if nice <= 19 => nice,
+        _ => {
+            r.error(name, format!("{name} cannot be {number}."), "Write a number from 0 to 19.".into());
+            0
+        }
+    }
 }
 
 fn kernel_cmdline(r: &mut Reader<'_>) -> String {

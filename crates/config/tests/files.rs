@@ -237,17 +237,45 @@ fn bytes_that_are_no_text_are_refused() {
 }
 
 #[test]
+fn the_compression_is_what_the_options_or_the_suffix_say() {
+    use config::Codec;
+    let of = |text: &str| {
+        let made = good(text).settings.compression;
+        (made.codec, made.level, made.suffix)
+    };
+    assert_eq!(of(""), (Codec::Zstd, None, ".zst".into()));
+    assert_eq!(of("BACKUP_PROG_COMPRESS_OPTIONS=()"), (Codec::None, None, String::new()));
+    assert_eq!(
+        of("BACKUP_PROG_COMPRESS_OPTIONS=\"\"\nBACKUP_PROG_COMPRESS_SUFFIX=\"\""),
+        (Codec::None, None, String::new())
+    );
+    assert_eq!(of("BACKUP_PROG_COMPRESS_SUFFIX=.gz"), (Codec::Gzip, None, ".gz".into()));
+    let zstd = "BACKUP_PROG_COMPRESS_OPTIONS=( --use-compress-program=zstd\\ -T0\\ -10 )";
+    assert_eq!(of(zstd), (Codec::Zstd, Some(10), ".zst".into()));
+    let pigz = "BACKUP_PROG_COMPRESS_OPTIONS=( --use-compress-program=\"pigz -p 3\" )\nBACKUP_PROG_COMPRESS_SUFFIX=.tgz";
+    assert_eq!(of(pigz), (Codec::Gzip, None, ".tgz".into()));
+    assert_eq!(good(pigz).settings.backup_threads, 3);
+    assert_eq!(good(&format!("{pigz}\nBACKUP_THREADS=2")).settings.backup_threads, 2);
+    for (text, wanted) in [
+        ("BACKUP_PROG_COMPRESS_OPTIONS=( --lzop )", "lzop"),
+        ("BACKUP_PROG_COMPRESS_OPTIONS=( --gzip )\nBACKUP_PROG_COMPRESS_SUFFIX=.zst", "another compression"),
+        ("BACKUP_PROG_COMPRESS_SUFFIX=/../x", "BACKUP_PROG_COMPRESS_SUFFIX"),
+        ("BACKUP_NICE=20", "BACKUP_NICE"),
+        ("BACKUP_IONICE=best", "BACKUP_IONICE"),
+    ] {
+        assert!(bad(text).to_string().contains(wanted), "{text}");
+    }
+}
+
+#[test]
 fn settings_without_an_effect_say_what_happens_instead() {
     let config = good(concat!(
-        "BACKUP_PROG=tar\nBACKUP_PROG_COMPRESS_OPTIONS=( --use-compress-program=pigz )\n",
+        "BACKUP_PROG=tar\nBACKUP_PROG_OPTIONS=( --verbose )\n",
         "BACKUP_PROG_CRYPT_ENABLED=False\nBACKUP_TYPE=\nBACKUP_SELINUX_DISABLE=0\nBACKUP_INTEGRITY_CHECK=y\n",
         "BORGBACKUP_HOST=x\nUSB_DEVICE=/dev/x\nISO_SYSLINUX_TIMEOUT=55\nAUTORESIZE_PARTITIONS=no\nEFI_STUB=n\n",
     ));
     let keys: Vec<_> = config.warnings.iter().map(|w| w.key.clone().unwrap()).collect();
-    assert_eq!(
-        keys,
-        ["BACKUP_PROG_COMPRESS_OPTIONS", "BORGBACKUP_HOST", "USB_DEVICE", "ISO_SYSLINUX_TIMEOUT"]
-    );
+    assert_eq!(keys, ["BACKUP_PROG_OPTIONS", "BORGBACKUP_HOST", "USB_DEVICE", "ISO_SYSLINUX_TIMEOUT"]);
     assert!(config.warnings.iter().all(|w| w.severity == Severity::Warning && w.hint.is_some()));
     assert_eq!(config.settings.iso_timeout, 6);
     assert_eq!(good("ISO_SYSLINUX_TIMEOUT=55 ISO_TIMEOUT=7").settings.iso_timeout, 7);

@@ -84,13 +84,25 @@ impl Context {
 
     /// Threads for compression and restore.
     pub fn threads(&self) -> usize {
-        sys::info::processors().max(1)
+        match usize::try_from(self.settings().backup_threads) {
+            Ok(0) | Err(_) => sys::info::processors().max(1),
+            Ok(threads) => threads,
+        }
     }
 
     /// Options of the archive.
     pub fn archive_options(&self) -> backup::Options {
-        // Level 3: measured on system trees, levels above cost more time than they save bytes.
-        backup::Options { level: 3, threads: self.threads(), cancel: self.cancel.clone() }
+        let asked = &self.settings().compression;
+        let codec = match asked.codec {
+            config::Codec::Zstd => backup::Codec::Zstd,
+            config::Codec::Gzip => backup::Codec::Gzip,
+            config::Codec::Xz => backup::Codec::Xz,
+            config::Codec::Bzip2 => backup::Codec::Bzip2,
+            config::Codec::Lz4 => backup::Codec::Lz4,
+            config::Codec::None => backup::Codec::None,
+        };
+        let level = asked.level.unwrap_or_else(|| codec.default_level());
+        backup::Options { codec, level, threads: self.threads(), cancel: self.cancel.clone() }
     }
 
     /// Where a recovery point goes that does not lie on the medium: `BACKUP_URL=file:///DIRECTORY`.

@@ -24,8 +24,10 @@ pub const BOOT: &str = "boot.json";
 pub const MOUNT_POINTS: &str = "mountpoints.json";
 /// The disks that stay as they are.
 pub const PRESERVED: &str = "preserved.json";
-/// The files.
-pub const ARCHIVE: &str = "archive.tar.zst";
+/// The files; the name goes on with the ending of the compression.
+pub const ARCHIVE: &str = "archive.tar";
+/// The whole name where the seal tells none: earlier versions knew one compression.
+const USUAL_ARCHIVE: &str = "archive.tar.zst";
 /// The list of the files, with all metadata and hashes.
 pub const MANIFEST: &str = "manifest.zst";
 
@@ -81,6 +83,9 @@ pub struct Part {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
+    /// Name of its file.
+    #[serde(default = "usual_archive", skip_serializing_if = "is_usual_archive")]
+    pub name: String,
     /// Its size in bytes.
     pub bytes: u64,
     /// Its checksum as `backup::verify` computes it.
@@ -105,6 +110,19 @@ pub struct Content {
     pub files: u64,
     /// Bytes of the files.
     pub data_bytes: u64,
+}
+
+fn usual_archive() -> String {
+    USUAL_ARCHIVE.to_owned()
+}
+
+fn is_usual_archive(name: &String) -> bool {
+    name == USUAL_ARCHIVE
+}
+
+/// Whether a file of this name beside a seal is an archive, or a piece of one.
+pub fn is_archive(name: &str) -> bool {
+    name.strip_prefix(ARCHIVE).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 impl Seal {
@@ -140,6 +158,12 @@ impl Seal {
         if seal.digest.is_some() && seal.digest != seal.own_digest()? {
             return Err(damaged("its own checksum is not right".into()));
         }
+        // The name becomes a path.
+        if let Some(archive) = &seal.archive
+            && (!is_archive(&archive.name) || archive.name.contains('/'))
+        {
+            return Err(damaged(format!("{} is no name of an archive", archive.name)));
+        }
         if seal.format > FORMAT {
             return Err(Failure::refused(format!(
                 "the recovery point has format {}, this rear reads formats up to {FORMAT}",
@@ -166,6 +190,15 @@ impl Seal {
             .iter()
             .find(|part| part.name == name)
             .ok_or_else(|| Failure::refused(format!("the recovery point has no {name}")))
+    }
+
+    /// The archive, to be read at any place.
+    pub fn archive_in(&self, place: &Place) -> Result<Stored> {
+        let archive = self
+            .archive
+            .as_ref()
+            .ok_or_else(|| Failure::refused("the recovery point holds no archive of the files"))?;
+        place.stored(&archive.name)
     }
 
     /// Reads a small part and checks it against the seal.

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, IFlags, Mode, Timespec, Timestamps
 
 /// Few threads, fast level.
 pub fn options() -> Options {
-    Options { level: 1, threads: 2, cancel: sys::Cancel::default() }
+    Options { codec: backup::Codec::Zstd, level: 1, threads: 2, cancel: sys::Cancel::default() }
 }
 
 /// A source that is one directory.

@@ -2,8 +2,7 @@
 
 use super::{Kind, NO, Setting, YES};
 
-const CODEC: &str =
-    "The archive is always made by this program: pax tar in zstd, readable with `tar --zstd -xf`.";
+const CODEC: &str = "The archive is always made by this program: a pax tar, readable with `tar -xf`.";
 const OTHER_TOOL: &str = "Write BACKUP=NETFS for this program's own archive, or BACKUP=REQUESTRESTORE to restore with your tool by hand.";
 const NO_TAPE: &str = "Tapes cannot be written yet, so a block size has no effect.";
 
@@ -32,8 +31,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::words("BACKUP_PROG_OPTIONS", &[], "Further options for tar.").ignored(CODEC).quiet(&["--anchored"]),
     Setting::words("BACKUP_PROG_OPTIONS_CREATE_ARCHIVE", &[], "Options of other backup programs.").ignored(CODEC),
     Setting::words("BACKUP_PROG_OPTIONS_RESTORE_ARCHIVE", &[], "Options of other backup programs.").ignored(CODEC),
-    Setting::words("BACKUP_PROG_COMPRESS_OPTIONS", &[], "How tar compresses.").ignored(CODEC),
-    Setting::text("BACKUP_PROG_COMPRESS_SUFFIX", "", "File name suffix of the compression.").ignored(CODEC),
+    Setting::words("BACKUP_PROG_COMPRESS_OPTIONS", &["--zstd"], "How the archive is compressed, in the words of GNU tar: `--zstd`, `--gzip`, `--xz`, `--bzip2`, or `--use-compress-program=\"PROGRAM -LEVEL\"` with zstd, gzip, pigz, xz, bzip2 or lz4; an empty list for none. This program compresses by itself, on all processors, whatever the PROGRAM, so nothing needs to be installed; the archive is read by `tar -xf`. The usual levels are zstd 3, gzip 6, xz 6, bzip2 9. (The Bash program's default is `--gzip`.)"),
+    Setting::text("BACKUP_PROG_COMPRESS_SUFFIX", "", "Ending of the archive's name behind `.tar`, with its dot. Empty: the usual one of the compression (`.zst`, `.gz`, `.xz`, `.bz2`, `.lz4`). Set alone, without BACKUP_PROG_COMPRESS_OPTIONS, it chooses the compression."),
+    Setting::new("BACKUP_THREADS", Kind::Number, "", "How many processors compress and check the archive; 0 or empty: all, but no more than eight. New in this program."),
+    Setting::new("BACKUP_NICE", Kind::Number, "", "How far mkbackup stands back from other programs for the processor: 0 (or empty) to 19, as `nice` counts. It holds for the whole run and all programs that it starts. New in this program."),
+    Setting::new("BACKUP_IONICE", Kind::Word, "", "How far mkbackup stands back from other programs for the disks, where the kernel's I/O scheduler knows priorities (BFQ does): `low` takes the lowest share, `idle` reads only while nobody else does and may take very long. It holds for the whole run. New in this program.")
+        .allowed(&["(empty)", "low", "idle"]),
     Setting::text("BACKUP_PROG_ARCHIVE", "", "File name of the archive.")
         .ignored("The archive has the name that this program gives it, and its manifest beside it.")
         .quiet(&["backup"]),

@@ -24,6 +24,7 @@ use crate::ui::duration;
 
 mod archive;
 mod medium;
+mod priority;
 mod recipe;
 pub mod source;
 
@@ -131,6 +132,7 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     sys::mount::private_namespace()?;
     let mut engine = files::engine(context)?;
     let destinations = Destinations::decide(context, what, engine.as_deref())?;
+    priority::lower(context)?;
 
     let stage = context.ui.stage("probe");
     let machine = machine::probe(context)?;

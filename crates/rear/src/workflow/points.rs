@@ -203,9 +203,10 @@ impl Looked {
         if has(point::SEAL) {
             return self.points.push(look(Place::Dir(dir.to_owned()), None));
         }
-        if let Some(part) =
-            [point::ARCHIVE, point::MANIFEST, point::LAYOUT].into_iter().find(|name| has(name))
-        {
+        let mut all = names.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let archive = all.find(|name| point::is_archive(name));
+        let others = [point::MANIFEST, point::LAYOUT].into_iter().filter(|name| has(name));
+        if let Some(part) = archive.into_iter().chain(others.map(str::to_owned)).next() {
             let fault = format!(
                 "it has {part} but no seal ({}): it was never completed, or its seal was lost",
                 point::SEAL

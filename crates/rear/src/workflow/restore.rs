@@ -88,7 +88,7 @@ impl<'a> Holder<'a> {
         }
         let facts =
             seal.archive.as_ref().ok_or_else(|| Failure::refused("the recovery point holds no files"))?;
-        let archive = found.place.stored(point::ARCHIVE)?;
+        let archive = seal.archive_in(&found.place)?;
         backup::verify_index(&archive, facts.bytes, &facts.blake3).map_err(|error| {
             Failure::refused(error.to_string())
                 .hint("nothing was written; use another copy of the recovery point")

@@ -127,8 +127,8 @@ impl Check<'_> {
             }
         }
         if !self.quick {
-            let large = [point::ARCHIVE, point::MANIFEST];
-            for part in seal.parts.iter().filter(|part| !large.contains(&part.name.as_str())) {
+            let is_large = |name: &str| name == point::MANIFEST || point::is_archive(name);
+            for part in seal.parts.iter().filter(|part| !is_large(&part.name)) {
                 self.part(&part.name, part)?;
             }
         }
@@ -222,11 +222,11 @@ impl Check<'_> {
                 false
             }
         };
-        if !matches!(self.found.place.size(point::ARCHIVE), Ok(Some(_))) {
+        if !matches!(self.found.place.size(&archive.name), Ok(Some(_))) {
             // Told before.
             return Ok(());
         }
-        let stored = self.found.place.stored(point::ARCHIVE);
+        let stored = seal.archive_in(&self.found.place);
         let Some(stored) = self.keep(stored)? else { return Ok(()) };
         if self.quick {
             let index = backup::verify_index(&stored, archive.bytes, &archive.blake3);
@@ -247,7 +247,7 @@ impl Check<'_> {
         let proof = self.keep_unless_told(&stored, archive, proof.map_err(Failure::from))?;
         let Some(proof) = proof else { return Ok(()) };
         for finding in &proof.findings {
-            let shown = self.found.place.shown(point::ARCHIVE);
+            let shown = self.found.place.shown(&archive.name);
             self.fault(match &finding.path {
                 Some(path) => {
                     use std::os::unix::ffi::OsStrExt;

@@ -60,7 +60,12 @@ impl Point {
             views: Vec::new(),
             only: None,
         };
-        let options = backup::Options { level: 1, threads: 2, cancel: sys::Cancel::default() };
+        let options = backup::Options {
+            codec: backup::Codec::Zstd,
+            level: 1,
+            threads: 2,
+            cancel: sys::Cancel::default(),
+        };
         let made =
             backup::create(&source, &create("archive.tar.zst"), &create("manifest.zst"), &options, &())
                 .unwrap();

@@ -69,7 +69,8 @@ pub fn create(
     let mut shown = Files::show(context, machine, skip)?;
     let is_part = shown.source.only.is_some();
     let total = machine.data_bytes();
-    let archive = sys::fs::create_private(&dir.join(point::ARCHIVE))?;
+    let name = format!("{}{}", point::ARCHIVE, context.settings().compression.suffix);
+    let archive = sys::fs::create_private(&dir.join(&name))?;
     let manifest = sys::fs::create_private(&dir.join(point::MANIFEST))?;
     let stage = context.ui.stage_of("archive", total);
     let created = backup::create(&shown.source, &archive, &manifest, &context.archive_options(), &stage)?;
@@ -114,8 +115,9 @@ pub fn create(
     }
     parts.push(super::part(dir, point::MOUNT_POINTS, &serde_json::to_vec(&hidden)?)?);
     parts.push(point::measure(&dir.join(point::MANIFEST), point::MANIFEST, &context.cancel)?);
-    parts.push(point::measure(&dir.join(point::ARCHIVE), point::ARCHIVE, &context.cancel)?);
+    parts.push(point::measure(&dir.join(&name), &name, &context.cancel)?);
     let facts = Archive {
+        name,
         bytes: created.archive_bytes,
         blake3: created.archive_blake3.clone(),
         files: created.files,

@@ -132,7 +132,11 @@ pub fn put(context: &Context, temporary: &Path, out: &Path, saves_files: bool) -
 fn holds_backup(iso: &Path) -> bool {
     let Ok(volume) = medium::iso9660::Volume::open(iso) else { return false };
     let Ok(Some(names)) = volume.list("/") else { return false };
-    names.iter().any(|name| matches!(volume.find(&format!("/{name}/{}", point::ARCHIVE)), Ok(Some(_))))
+    let has = |name: &String| match volume.list(&format!("/{name}")) {
+        Ok(Some(names)) => names.iter().any(|name| point::is_archive(name)),
+        _ => false,
+    };
+    names.iter().any(has)
 }
 
 /// Name of the previous ISO, where it is kept.
@@ -192,7 +196,9 @@ mod tests {
         let (file, iso) = (dir.path().join("x"), dir.path().join("x.iso"));
         std::fs::write(&file, "x").unwrap();
         assert!(!holds_backup(&file) && !holds_backup(&iso));
-        for (target, wanted) in [("/backup/archive.tar.zst", true), ("/backup/layout.json", false)] {
+        for (target, wanted) in
+            [("/backup/archive.tar.zst", true), ("/backup/archive.tar", true), ("/backup/layout.json", false)]
+        {
             let _ = std::fs::remove_file(&iso);
             let made = std::process::Command::new("xorriso")
                 .args(["-as", "mkisofs", "-quiet", "-graft-points", "-o"])

@@ -11,7 +11,7 @@ use super::{Opened, plain_mounts};
 use crate::context::{Context, STATE_DIR};
 use crate::failure::{Failure, Result};
 use crate::files::{Order, Origin};
-use crate::point;
+use crate::point::{self, Place};
 use crate::workflow::beneath::MountPoint;
 use crate::workflow::subvolumes;
 
@@ -115,7 +115,7 @@ pub fn run(
         stage.done("the files are back");
     } else {
         let order = backup::Restore {
-            archive: &backup::Stored::open(&opened.dir.join(point::ARCHIVE))?,
+            archive: &opened.seal.archive_in(&Place::Dir(opened.dir.clone()))?,
             manifest: &manifest,
             target: root,
             plain: plain.clone(),
