@@ -10,7 +10,8 @@
 //!
 //! [`rsync`] keeps dated trees of files instead of archives, with the same manifest beside each.
 //!
-//! [`measure`] says beforehand how much there is; [`select`] and [`Wanted`] make a manifest of what shall come back.
+//! [`measure`] says beforehand how much there is; [`select`] and [`Wanted`] make a manifest of what shall come back; [`Tree`]
+//! and [`Contents`] show what is in an archive without a restore.
 //!
 //! The archive is a pax tar in zstd, or another compression ([`Codec`]), that `tar -xf` and `bsdtar` read
 //! ([`mod@format`] describes the parts that only this program uses). This room never looks at disks or configuration, and never decides what is
@@ -18,6 +19,7 @@
 
 mod codec;
 mod compare;
+mod contents;
 mod create;
 mod digest;
 mod dirs;
@@ -41,6 +43,7 @@ pub mod rsync;
 mod select;
 mod settle;
 mod stored;
+mod tree;
 mod verify;
 mod walk;
 
@@ -48,6 +51,7 @@ use std::path::PathBuf;
 
 pub use codec::Codec;
 pub use compare::{Comparison, Difference, compare};
+pub use contents::Contents;
 pub use create::{Created, Only, Problem, ProblemKind, Source, View, create};
 pub use entry::{Entry, Kind};
 pub use error::Error;
@@ -60,6 +64,7 @@ pub use prove::{Finding, Proof, prove};
 pub use restore::{Restore, RestoreProblem, Restored, restore};
 pub use select::{LeaveOut, LeftOut, select};
 pub use stored::{Stored, StoredReader};
+pub use tree::{Attributes, Content, Node, Tree};
 pub use verify::{verify, verify_index};
 
 /// How hard and how wide to work.

@@ -75,6 +75,8 @@ pub enum Command {
     Verify(Verify),
     /// Get single files and directories back from a recovery point, into another directory
     Restore(Restore),
+    /// Show the files of recovery points at a directory, read-only, to look into them and copy from them
+    Mount(Mount),
     /// Print system definition, configuration files and every effective setting
     Dump,
     /// Save the storage layout to /var/lib/rear/layout/layout.json
@@ -214,6 +216,31 @@ what is read are checked, and the result is compared with the manifest.
 Exit codes: 0 restored and compared, 3 refused: a PATH that is not there, a DIR
 that is not empty; nothing was written, 5 not everything is as it was: every
 file is named.";
+
+/// Options of `rear mount`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = MOUNT_HELP)]
+pub struct Mount {
+    /// Directory to mount on; it must be there, and empty
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Show what is there instead of at the configured destination: an ISO file, a drive, or a directory
+    #[arg(long, value_name = "WHERE")]
+    pub from: Option<String>,
+    /// Unmount it again
+    #[arg(long, conflicts_with = "from")]
+    pub unmount: bool,
+}
+
+const MOUNT_HELP: &str = "\
+It runs until DIR is unmounted, or Ctrl-C. One recovery point is shown itself;
+several each as DIR/HOST/DATE. Only root sees it. Nothing can be written to it or
+run from it. What is damaged gives an error to whoever reads it, never wrong
+bytes.
+
+Exit codes: 0 unmounted, 3 refused: no recovery point, a DIR that is not empty, or
+one in use (--unmount), 4 what was read met damage: every file is named, 130
+stopped while it was in use.";
 
 /// Options of `rear mountonly`.
 #[derive(Args, Clone, Debug, Default)]

@@ -5,6 +5,7 @@ mod cli;
 mod context;
 mod failure;
 mod files;
+mod fuse;
 mod log;
 mod point;
 mod rescue;
@@ -82,6 +83,7 @@ fn run(cli: Cli, ui: Ui) -> Result<()> {
         Command::List(options) => workflow::list::run(&context, options),
         Command::Verify(options) => workflow::verify::run(&context, options),
         Command::Restore(options) => workflow::restore::run(&context, options),
+        Command::Mount(options) => workflow::mount::run(&context, options),
         Command::Dump => workflow::dump::run(&context),
         Command::Savelayout => workflow::layout::save(&context),
         Command::Checklayout => workflow::layout::check(&context),

@@ -1,6 +1,7 @@
 //! The workflows: thin, ordered, readable as the stories that they are.
 
 pub mod beneath;
+mod browse;
 pub mod convert;
 pub mod dump;
 pub mod layout;
@@ -8,6 +9,7 @@ pub mod list;
 pub mod luks;
 pub mod machine;
 pub mod mkbackup;
+pub mod mount;
 pub mod mountonly;
 pub mod multipath;
 pub mod points;
