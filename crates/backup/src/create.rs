@@ -96,6 +96,8 @@ pub struct Created {
     pub frames: u64,
     /// Digest of the archive for [`verify`](crate::verify()), 64 hexadecimal digits (see [`mod@crate::format`]).
     pub archive_blake3: String,
+    /// Plain BLAKE3 hash of the whole archive file, as `b3sum` prints it.
+    pub archive_file_blake3: String,
     /// Length of the manifest, in bytes.
     pub manifest_bytes: u64,
     /// Plain BLAKE3 hash of the manifest, 64 hexadecimal digits.
@@ -121,6 +123,8 @@ struct Written<'a> {
     frames: Vec<Frame>,
     digests: Vec<[u8; 32]>,
     offset: u64,
+    /// Of all that was written, in the order of the file: so that nobody has to read it again for that.
+    hasher: blake3::Hasher,
     manifest: Writer<'a>,
 }
 
@@ -174,10 +178,12 @@ pub fn create(
         what: "write the archive".into(),
         source: std::io::Error::other("a worker thread ended too early"),
     };
-    let written = outcome.1.filter(|written| written.frames.len() as u64 == frames).ok_or_else(incomplete)?;
+    let mut written =
+        outcome.1.filter(|written| written.frames.len() as u64 == frames).ok_or_else(incomplete)?;
     let trailer = format::trailer(options.codec, &written.frames, &written.digests)?;
     let mut file = archive;
     file.write_all(&trailer).map_err(Error::writing("the archive"))?;
+    written.hasher.update(&trailer);
     let (manifest_bytes, manifest_blake3, totals) = written.manifest.finish()?;
     for (file, what) in [(archive, "the archive"), (manifest, "the manifest")] {
         match file.sync_all() {
@@ -193,6 +199,7 @@ pub fn create(
         files: totals.files,
         frames,
         archive_blake3: format::hex(&format::archive_digest(&written.digests, &trailer_digest)),
+        archive_file_blake3: written.hasher.finalize().to_hex().to_string(),
         manifest_bytes,
         manifest_blake3,
         problems,
@@ -269,12 +276,13 @@ fn write<'a>(
 ) -> Result<Written<'a>, Error> {
     let (mut frames, mut digests, mut offset) = (Vec::new(), Vec::new(), 0);
     let mut waiting = BTreeMap::new();
-    let mut whole = Whole::new();
+    let (mut whole, mut hasher) = (Whole::new(), blake3::Hasher::new());
     while let Ok(next) = done.recv() {
         let next = next?;
         waiting.insert(next.frame, next);
         while let Some(mut now) = waiting.remove(&(frames.len() as u64)) {
             archive.write_all(&now.slot.out).map_err(Error::writing("the archive"))?;
+            hasher.update(&now.slot.out);
             let length = |bytes: usize| u32::try_from(bytes).map_err(|_| too_large());
             let (stored, size) = (length(now.slot.out.len())?, length(now.slot.bytes().len())?);
             frames.push(Frame { offset, stored, size });
@@ -295,7 +303,7 @@ fn write<'a>(
             let _ = free.send(now.slot);
         }
     }
-    Ok(Written { frames, digests, offset, manifest })
+    Ok(Written { frames, digests, offset, hasher, manifest })
 }
 
 fn too_large() -> Error {

@@ -30,7 +30,12 @@ pub fn source(root: &Path) -> Source {
 pub fn create(source: &Source, work: &Path) -> Created {
     let archive = File::create(work.join("a.tar.zst")).unwrap();
     let manifest = File::create(work.join("a.manifest")).unwrap();
-    backup::create(source, &archive, &manifest, &options(), &()).unwrap()
+    let made = backup::create(source, &archive, &manifest, &options(), &()).unwrap();
+    for (name, hash) in [("a.tar.zst", &made.archive_file_blake3), ("a.manifest", &made.manifest_blake3)] {
+        let written = blake3::hash(&std::fs::read(work.join(name)).unwrap());
+        assert_eq!(written.to_hex().as_str(), hash, "{name}");
+    }
+    made
 }
 
 /// Everything of a verified archive, into that directory.

@@ -114,8 +114,17 @@ pub fn create(
         context.ui.warn(format!("{} {what}", problem.path.display()));
     }
     parts.push(super::part(dir, point::MOUNT_POINTS, &serde_json::to_vec(&hidden)?)?);
-    parts.push(point::measure(&dir.join(point::MANIFEST), point::MANIFEST, &context.cancel)?);
-    parts.push(point::measure(&dir.join(&name), &name, &context.cancel)?);
+    // Hashed on their way into the files: reading back then proves the files, not only what was read of them before.
+    parts.push(Part {
+        name: point::MANIFEST.to_owned(),
+        bytes: created.manifest_bytes,
+        blake3: created.manifest_blake3.clone(),
+    });
+    parts.push(Part {
+        name: name.clone(),
+        bytes: created.archive_bytes,
+        blake3: created.archive_file_blake3.clone(),
+    });
     let facts = Archive {
         name,
         bytes: created.archive_bytes,
