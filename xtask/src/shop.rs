@@ -15,6 +15,7 @@ const TARGET: &str = "x86_64-unknown-linux-musl";
 const TEST_NEEDS: &[(&str, &str)] = &[
     ("mkfs.ext4", "e2fsprogs"),
     ("mkfs.xfs", "xfsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.vfat", "dosfstools"),
     ("sfdisk", "fdisk"),
     ("sgdisk", "gdisk"),
@@ -32,6 +33,7 @@ const TEST_NEEDS: &[(&str, &str)] = &[
     ("lz4", "lz4"),
     ("setfacl", "acl"),
     ("age", "age"),
+    ("getfattr", "attr"),
 ];
 
 /// Bytes that the machines of `cargo xtask test` take at the most (`du` of the folder), and what they take once they are installed.
