@@ -205,7 +205,8 @@ mod tests {
             views: Vec::new(),
             only: None,
         };
-        let options = Options { level: 1, threads: 2, cancel: sys::Cancel::default() };
+        let options =
+            Options { level: 1, threads: 2, codec: crate::Codec::Zstd, cancel: sys::Cancel::default() };
         let file = |name: &str| std::fs::File::create(at(name)).unwrap();
         let made = crate::create(&source, &file("a"), &file("m"), &options, &()).unwrap();
         let stored = |name: &str| Stored::open(&at(name)).unwrap();

@@ -291,7 +291,7 @@ fn write<'a>(
             if let Some((hashes, entry)) = now.large.take() {
                 whole.add(&hashes);
                 if let Some(mut entry) = entry {
-                    entry.digest = std::mem::replace(&mut whole, Whole::new()).finish();
+                    entry.digest = std::mem::take(&mut whole).finish();
                     manifest::write_line(&entry, &mut now.lines)
                         .map_err(|error| Error::writing("the manifest")(error.into()))?;
                 }

@@ -40,11 +40,18 @@ fn zeros(hasher: &mut blake3::Hasher, mut count: u64) {
 }
 
 /// Hashes content that arrives in order, data and holes.
+#[derive(Debug)]
 pub struct Pieces {
     hasher: blake3::Hasher,
     /// Bytes in the present piece.
     filled: u64,
     done: Hashes,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Pieces {
@@ -109,12 +116,19 @@ impl Pieces {
 }
 
 /// Puts the digest together from the hashes of the pieces.
+#[derive(Debug)]
 pub struct Whole {
     /// The run that may still grow.
     run: Option<([u8; 32], u64)>,
     /// Whether there was a run before it.
     several: bool,
     hasher: blake3::Hasher,
+}
+
+impl Default for Whole {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Whole {

@@ -255,7 +255,7 @@ impl Reading<'_> {
 }
 
 impl Sink for Framer<'_> {
-    fn entry(&mut self, mut entry: Entry) -> Result<(), Error> {
+    fn entry(&mut self, mut entry: Entry, _names: u32) -> Result<(), Error> {
         self.begin(&mut entry, 0)?;
         let part = Part { from: 0, to: 0, segments: Vec::new(), start: self.slot.used };
         self.slot.items.push(Item::Whole(entry, part));
@@ -265,7 +265,7 @@ impl Sink for Framer<'_> {
     fn file(&mut self, mut entry: Entry, file: OwnedFd, before: &Stat) -> Result<bool, Error> {
         debug_assert_eq!(entry.kind, Kind::File);
         if entry.size == 0 {
-            self.entry(entry)?;
+            self.entry(entry, before.links)?;
             return Ok(true);
         }
         if entry.segments.is_none() && before.blocks.saturating_mul(512) < entry.size {

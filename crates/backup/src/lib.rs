@@ -8,7 +8,9 @@
 //! * [`restore`] brings the files back below a directory,
 //! * [`compare`] reads what was restored and compares it with the manifest.
 //!
-//! [`rsync`] keeps dated trees of files instead of archives, with the same manifest beside each.
+//! [`rsync`] keeps dated trees of files instead of archives, with the same manifest beside each. A backup that keeps its
+//! content elsewhere uses the halves of these verbs: [`Walk`] finds the files and their metadata, [`Target`] makes them
+//! again, and the manifest is the same.
 //!
 //! [`measure`] says beforehand how much there is; [`select`] and [`Wanted`] make a manifest of what shall come back; [`Tree`]
 //! and [`Contents`] show what is in an archive without a restore.
@@ -21,7 +23,7 @@ mod codec;
 mod compare;
 mod contents;
 mod create;
-mod digest;
+pub mod digest;
 mod dirs;
 mod entry;
 mod error;
@@ -43,6 +45,7 @@ pub mod rsync;
 mod select;
 mod settle;
 mod stored;
+mod target;
 mod tree;
 mod verify;
 mod walk;
@@ -57,15 +60,19 @@ pub use entry::{Entry, Kind};
 pub use error::Error;
 pub use exclude::Exclude;
 pub use extra::extra;
-pub use manifest::{Reader as ManifestReader, Totals, totals};
+pub use holes::segments;
+pub use manifest::{Reader as ManifestReader, Totals, Writer as ManifestWriter, totals, write_line};
 pub use measure::measure;
+pub use metadata::Stat;
 pub use pick::{Picked, Wanted};
 pub use prove::{Finding, Proof, prove};
 pub use restore::{Restore, RestoreProblem, Restored, restore};
 pub use select::{LeaveOut, LeftOut, select};
 pub use stored::{Stored, StoredReader};
+pub use target::{Hand, Target, TargetFile};
 pub use tree::{Attributes, Content, Node, Tree};
 pub use verify::{verify, verify_index};
+pub use walk::{Sink, Walk, stored_path};
 
 /// How hard and how wide to work.
 #[derive(Clone, Debug)]
@@ -82,7 +89,7 @@ pub struct Options {
 
 impl Options {
     /// The number of workers that is really started.
-    pub(crate) fn workers(&self) -> usize {
+    pub fn workers(&self) -> usize {
         self.threads.clamp(1, 8)
     }
 }
@@ -98,7 +105,7 @@ impl Progress for () {
 }
 
 /// The absolute path in the machine that a stored relative path stands for.
-pub(crate) fn machine_path(path: &[u8]) -> PathBuf {
+pub fn machine_path(path: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
     let mut full = Vec::with_capacity(path.len() + 1);
     full.push(b'/');

@@ -89,7 +89,10 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// Appends the entry's line.
-pub(crate) fn write_line(entry: &Entry, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+///
+/// # Errors
+/// None that memory does not cause.
+pub fn write_line(entry: &Entry, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let line = Line {
         p: escape::encode(&entry.path),
         t: entry.kind.letter(),
@@ -140,7 +143,7 @@ fn parse(text: &[u8]) -> Result<Entry, String> {
 }
 
 /// Writes a manifest into an open file.
-pub(crate) struct Writer<'a> {
+pub struct Writer<'a> {
     encoder: zstd::stream::write::Encoder<'static, Hashing<'a>>,
     totals: Totals,
 }
@@ -166,6 +169,10 @@ impl Write for Hashing<'_> {
 }
 
 impl<'a> Writer<'a> {
+    /// Writes the first line.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn new(file: &'a File) -> Result<Self, Error> {
         let fail = Error::writing("the manifest");
         let begin = || {
@@ -180,13 +187,19 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends lines that [`write_line`] made, with their number and bytes of content.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn append(&mut self, lines: &[u8], totals: Totals) -> Result<(), Error> {
         self.totals.files += totals.files;
         self.totals.bytes += totals.bytes;
         self.encoder.write_all(lines).map_err(Error::writing("the manifest"))
     }
 
-    /// Writes the counts; gives length and hash of the file.
+    /// Writes the counts; gives length in bytes and BLAKE3 hash of the file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn finish(mut self) -> Result<(u64, String, Totals), Error> {
         let totals = self.totals;
         let end = || {

@@ -15,7 +15,7 @@ const BLOCK: u64 = 512;
 struct Sum(u64);
 
 impl Sink for Sum {
-    fn entry(&mut self, _entry: Entry) -> Result<(), Error> {
+    fn entry(&mut self, _entry: Entry, _names: u32) -> Result<(), Error> {
         Ok(())
     }
 

@@ -26,17 +26,27 @@ const OMIT: i64 = (1 << 30) - 2;
 pub struct Stat {
     /// `None` for a socket (and for what is unknown to us).
     pub kind: Option<Kind>,
+    /// Major and minor number of the filesystem.
     pub dev: (u32, u32),
+    /// Inode number.
     pub ino: u64,
+    /// Number of names.
     pub links: u32,
+    /// Permission bits (`0o7777`).
     pub mode: u32,
+    /// Owner.
     pub uid: u32,
+    /// Group.
     pub gid: u32,
+    /// Size in bytes.
     pub size: u64,
     /// Allocated blocks of 512 bytes.
     pub blocks: u64,
+    /// Last modification: seconds since 1970 and nanoseconds.
     pub mtime: (i64, u32),
+    /// Last change of content or metadata, likewise.
     pub ctime: (i64, u32),
+    /// Major and minor number of a device node.
     pub device: (u32, u32),
     /// Whether it is the root of a mount; `None` before kernel 5.8.
     pub mount_root: Option<bool>,
@@ -82,6 +92,14 @@ fn statx<Fd: AsFd>(dir: Fd, name: &[u8], flags: AtFlags) -> Result<Stat, Errno> 
 }
 
 impl Stat {
+    /// Of an open file.
+    ///
+    /// # Errors
+    /// What `statx(2)` says.
+    pub fn of<Fd: AsFd>(fd: Fd) -> Result<Self, Errno> {
+        stat_of(fd)
+    }
+
     /// The entry that it makes at that path.
     pub fn entry(&self, path: Vec<u8>, kind: Kind) -> Entry {
         let mut entry = Entry::new(path, kind);

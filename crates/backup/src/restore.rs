@@ -81,36 +81,32 @@ struct Large {
     left: AtomicUsize,
 }
 
-/// What all threads share.
-pub(crate) struct Shared<'a> {
+/// Where the content comes from.
+struct Frames<'a> {
     archive: &'a Stored,
     codec: Codec,
     frames: Vec<Frame>,
     /// The hashes of the frames, where they are to be checked.
     digests: Vec<[u8; 32]>,
-    replace: bool,
+}
+
+/// What all threads share.
+pub(crate) struct Shared<'a> {
+    pub replace: bool,
     plain: Vec<Vec<u8>>,
-    problems: Mutex<Vec<RestoreProblem>>,
+    pub problems: Mutex<Vec<RestoreProblem>>,
     /// Files with inode flags, which are set at the very end.
     pub flagged: Mutex<Vec<(Vec<u8>, u32)>>,
-    failure: Failure,
-    options: &'a Options,
-    progress: &'a dyn Progress,
+    pub failure: Failure,
+    pub options: &'a Options,
+    pub progress: &'a dyn Progress,
 }
 
 impl<'a> Shared<'a> {
-    /// For what brings no content: metadata alone is set.
-    pub fn of_metadata(
-        manifest: &'a Stored,
-        plain: &[PathBuf],
-        options: &'a Options,
-        progress: &'a dyn Progress,
-    ) -> Self {
+    /// Nothing restored yet; `plain` and `replace` as in [`Restore`].
+    pub fn new(plain: &[PathBuf], replace: bool, options: &'a Options, progress: &'a dyn Progress) -> Self {
         Self {
-            archive: manifest,
-            frames: Vec::new(),
-            digests: Vec::new(),
-            replace: true,
+            replace,
             plain: plain.iter().map(|path| walk::stored_path(path)).collect(),
             problems: Mutex::default(),
             flagged: Mutex::default(),
@@ -181,19 +177,8 @@ pub fn restore(restore: &Restore<'_>, options: &Options, progress: &dyn Progress
         }
         None => (format::read_trailer(restore.archive)?, Vec::new()),
     };
-    let shared = Shared {
-        archive: restore.archive,
-        codec: trailer.codec,
-        frames: trailer.frames,
-        digests,
-        replace: restore.replace,
-        plain: restore.plain.iter().map(|path| walk::stored_path(path)).collect(),
-        problems: Mutex::default(),
-        flagged: Mutex::default(),
-        failure: Failure::default(),
-        options,
-        progress,
-    };
+    let source = Frames { archive: restore.archive, codec: trailer.codec, frames: trailer.frames, digests };
+    let shared = Shared::new(&restore.plain, restore.replace, options, progress);
     let open_target =
         || Dirs::new(restore.target).map_err(Error::io(format!("open {}", restore.target.display())));
     let dirs = open_target()?;
@@ -202,12 +187,13 @@ pub fn restore(restore: &Restore<'_>, options: &Options, progress: &dyn Progress
     let (units, receiver) = sync_channel(2);
     let queue = Queue::new(receiver);
     let fed = std::thread::scope(|scope| {
-        let (queue, shared) = (&queue, &shared);
+        let (queue, shared, source) = (&queue, &shared, &source);
         for dirs in workers {
-            scope.spawn(move || Worker { shared, dirs, stored: Vec::new(), data: Vec::new() }.run(queue));
+            let worker = Worker { shared, source, dirs, stored: Vec::new(), data: Vec::new() };
+            scope.spawn(move || worker.run(queue));
         }
         // The queue ends with it, and the workers with the queue.
-        Feeder { shared, dirs, units }.run(restore.manifest)
+        Feeder { shared, source, dirs, units }.run(restore.manifest)
     });
     // A worker's error explains the feeder's.
     let settle = match shared.failure.take() {
@@ -222,6 +208,7 @@ pub fn restore(restore: &Restore<'_>, options: &Options, progress: &dyn Progress
 /// Reads the manifest, makes the directories, and hands out the rest frame by frame.
 struct Feeder<'a, 'b> {
     shared: &'a Shared<'b>,
+    source: &'a Frames<'b>,
     dirs: Dirs,
     units: SyncSender<Unit>,
 }
@@ -243,11 +230,11 @@ impl Feeder<'_, '_> {
             }
             match entry.kind {
                 Kind::Directory => {
-                    self.directory(&entry);
+                    directory(self.shared, &mut self.dirs, &entry);
                     settle.directories.push(entry);
                 }
                 Kind::HardLink => settle.links += 1,
-                Kind::File if entry.stored() > self.shared.room(&entry, manifest)? => {
+                Kind::File if entry.stored() > self.source.room(&entry, manifest)? => {
                     self.large(entry, manifest)?;
                 }
                 _ => unit.1.push(entry),
@@ -269,34 +256,6 @@ impl Feeder<'_, '_> {
         self.units.send(unit).map_err(gone)
     }
 
-    /// Private until its metadata is set at the very end.
-    fn directory(&mut self, entry: &Entry) {
-        self.shared.progress.add(0, 1);
-        if entry.path == b"." {
-            return;
-        }
-        let (parent, name) = split(&entry.path);
-        let made = self.dirs.open(parent).and_then(|dir| {
-            match rustix::fs::mkdirat(dir, name, Mode::RWXU) {
-                // Mount points and lost+found are there before us.
-                Err(Errno::EXIST) if self.shared.replace => match metadata::stat_at(dir, name)?.kind {
-                    Some(Kind::Directory) => {
-                        reset(dir, name);
-                        Ok(())
-                    }
-                    _ => {
-                        rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
-                        rustix::fs::mkdirat(dir, name, Mode::RWXU)
-                    }
-                },
-                result => result,
-            }
-        });
-        if let Err(error) = made {
-            self.shared.failed(&entry.path, "cannot create the directory", error);
-        }
-    }
-
     /// Makes a file of several frames, and hands out each frame.
     fn large(&mut self, entry: Entry, manifest: &Path) -> Result<(), Error> {
         self.shared.progress.add(0, 1);
@@ -314,7 +273,7 @@ impl Feeder<'_, '_> {
         let mut parts = Vec::new();
         let (mut at, mut frame, mut start) = (0, entry.frame, u64::from(entry.offset));
         while at < entry.stored() {
-            let size = u64::from(self.shared.frame(frame, manifest)?.size);
+            let size = u64::from(self.source.frame(frame, manifest)?.size);
             parts.push((frame, usize::try_from(start).unwrap_or(0), at));
             at += size.saturating_sub(start);
             (frame, start) = (frame + 1, 0);
@@ -331,6 +290,34 @@ impl Feeder<'_, '_> {
             self.send(Unit::Part(Arc::clone(&large), frame, start, at))?;
         }
         Ok(())
+    }
+}
+
+/// Makes a directory: private until its metadata is set at the very end.
+pub(crate) fn directory(shared: &Shared<'_>, dirs: &mut Dirs, entry: &Entry) {
+    shared.progress.add(0, 1);
+    if entry.path == b"." {
+        return;
+    }
+    let (parent, name) = split(&entry.path);
+    let made = dirs.open(parent).and_then(|dir| {
+        match rustix::fs::mkdirat(dir, name, Mode::RWXU) {
+            // Mount points and lost+found are there before us.
+            Err(Errno::EXIST) if shared.replace => match metadata::stat_at(dir, name)?.kind {
+                Some(Kind::Directory) => {
+                    reset(dir, name);
+                    Ok(())
+                }
+                _ => {
+                    rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+                    rustix::fs::mkdirat(dir, name, Mode::RWXU)
+                }
+            },
+            result => result,
+        }
+    });
+    if let Err(error) = made {
+        shared.failed(&entry.path, "cannot create the directory", error);
     }
 }
 
@@ -375,7 +362,7 @@ pub(crate) fn replacing<T>(
     }
 }
 
-impl Shared<'_> {
+impl Frames<'_> {
     /// A frame that the manifest speaks of.
     fn frame(&self, number: u64, manifest: &Path) -> Result<Frame, Error> {
         let frame = usize::try_from(number).ok().and_then(|number| self.frames.get(number)).copied();
@@ -391,6 +378,7 @@ impl Shared<'_> {
 /// One thread, with the memory for one frame.
 struct Worker<'a, 'b> {
     shared: &'a Shared<'b>,
+    source: &'a Frames<'b>,
     dirs: Dirs,
     /// The frame as it is stored.
     stored: Vec<u8>,
@@ -400,7 +388,7 @@ struct Worker<'a, 'b> {
 
 impl Worker<'_, '_> {
     fn run(mut self, queue: &Queue<Unit>) {
-        let mut decompressor = match Decompressor::new(self.shared.codec) {
+        let mut decompressor = match Decompressor::new(self.source.codec) {
             Ok(decompressor) => Some(decompressor),
             Err(source) => {
                 self.shared.failure.set(Error::Io { what: "decompress the archive".into(), source });
@@ -431,14 +419,14 @@ impl Worker<'_, '_> {
 
     /// Reads and decompresses a frame; the error is a sentence.
     fn load(&mut self, number: u64, decompressor: &mut Decompressor) -> Result<(), String> {
-        let frame = usize::try_from(number).ok().and_then(|number| self.shared.frames.get(number));
+        let frame = usize::try_from(number).ok().and_then(|number| self.source.frames.get(number));
         let frame = *frame.ok_or("the archive has no such part")?;
         self.stored.resize(frame.stored as usize, 0);
-        let (path, part) = (self.shared.archive.path().display(), number + 1);
+        let (path, part) = (self.source.archive.path().display(), number + 1);
         let unreadable = |error| format!("part {part} of the archive {path} cannot be read: {error}");
         let damaged = || Err(format!("part {part} of the archive {path} is damaged"));
-        self.shared.archive.read_exact_at(&mut self.stored, frame.offset).map_err(unreadable)?;
-        let wanted = usize::try_from(number).ok().and_then(|number| self.shared.digests.get(number));
+        self.source.archive.read_exact_at(&mut self.stored, frame.offset).map_err(unreadable)?;
+        let wanted = usize::try_from(number).ok().and_then(|number| self.source.digests.get(number));
         if wanted.is_some_and(|wanted| blake3::hash(&self.stored) != *wanted) {
             return damaged();
         }
@@ -451,7 +439,7 @@ impl Worker<'_, '_> {
 
     fn entry(&mut self, entry: &Entry, loaded: &Result<(), String>) {
         if entry.kind != Kind::File {
-            return self.special(entry);
+            return special(self.shared, &mut self.dirs, entry);
         }
         let start = entry.offset as usize;
         let length = usize::try_from(entry.stored()).unwrap_or(usize::MAX);
@@ -507,36 +495,32 @@ impl Worker<'_, '_> {
             finish(self.shared, &large.entry, &large.file);
         }
     }
+}
 
-    /// Links, devices and pipes.
-    fn special(&mut self, entry: &Entry) {
-        let (parent, name) = split(&entry.path);
-        let made = self.dirs.open(parent).and_then(|dir| {
-            let make = || match entry.kind {
-                Kind::Symlink => rustix::fs::symlinkat(entry.link.as_slice(), dir, name),
-                kind => {
-                    let file_type = match kind {
-                        Kind::Character => FileType::CharacterDevice,
-                        Kind::Block => FileType::BlockDevice,
-                        _ => FileType::Fifo,
-                    };
-                    let device = rustix::fs::makedev(entry.device.0, entry.device.1);
-                    rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)
-                }
-            };
-            replacing(make, dir, name, self.shared.replace)?;
-            Ok(if self.shared.is_plain(&entry.path) {
-                Vec::new()
-            } else {
-                metadata::apply_at(dir, name, entry)
-            })
-        });
-        match made {
-            Ok(failed) => failed.into_iter().for_each(|detail| self.shared.problem(&entry.path, detail)),
-            Err(error) => {
-                let what = format!("cannot create the {}", entry.kind.name());
-                self.shared.failed(&entry.path, &what, error);
+/// Makes links, devices and pipes.
+pub(crate) fn special(shared: &Shared<'_>, dirs: &mut Dirs, entry: &Entry) {
+    let (parent, name) = split(&entry.path);
+    let made = dirs.open(parent).and_then(|dir| {
+        let make = || match entry.kind {
+            Kind::Symlink => rustix::fs::symlinkat(entry.link.as_slice(), dir, name),
+            kind => {
+                let file_type = match kind {
+                    Kind::Character => FileType::CharacterDevice,
+                    Kind::Block => FileType::BlockDevice,
+                    _ => FileType::Fifo,
+                };
+                let device = rustix::fs::makedev(entry.device.0, entry.device.1);
+                rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)
             }
+        };
+        replacing(make, dir, name, shared.replace)?;
+        Ok(if shared.is_plain(&entry.path) { Vec::new() } else { metadata::apply_at(dir, name, entry) })
+    });
+    match made {
+        Ok(failed) => failed.into_iter().for_each(|detail| shared.problem(&entry.path, detail)),
+        Err(error) => {
+            let what = format!("cannot create the {}", entry.kind.name());
+            shared.failed(&entry.path, &what, error);
         }
     }
 }
@@ -572,7 +556,7 @@ fn write_stored(large: &Large, mut data: &[u8], mut at: u64) -> Result<(), Errno
     Ok(())
 }
 
-fn write_at(file: &OwnedFd, mut data: &[u8], mut offset: u64) -> Result<(), Errno> {
+pub(crate) fn write_at(file: &OwnedFd, mut data: &[u8], mut offset: u64) -> Result<(), Errno> {
     while !data.is_empty() {
         match rustix::io::pwrite(file.as_fd(), data, offset) {
             Ok(0) => return Err(Errno::NOSPC),

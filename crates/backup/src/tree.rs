@@ -499,7 +499,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m");
         manifest::write_all(&path, entries);
-        let options = Options { level: 1, threads: 1, cancel: sys::Cancel::default() };
+        let options =
+            Options { level: 1, threads: 1, codec: crate::Codec::Zstd, cancel: sys::Cancel::default() };
         Tree::read(&Stored::open(&path).unwrap(), &options)
     }
 

@@ -24,10 +24,16 @@ const OPEN_LEVELS: usize = 128;
 
 /// Takes what the walk finds.
 pub trait Sink {
-    /// An entry without content.
-    fn entry(&mut self, entry: Entry) -> Result<(), Error>;
+    /// An entry without content, and how many names it has (1 for a directory).
+    ///
+    /// # Errors
+    /// The run cannot go on.
+    fn entry(&mut self, entry: Entry, names: u32) -> Result<(), Error>;
     /// A file with its open descriptor; false when nothing of it could be archived. Where the entry has segments
     /// already, these and no others are archived.
+    ///
+    /// # Errors
+    /// The run cannot go on.
     fn file(&mut self, entry: Entry, file: OwnedFd, stat: &Stat) -> Result<bool, Error>;
     /// Something that is missing from the archive, or not as it should be.
     fn problem(&mut self, problem: Problem);
@@ -141,6 +147,10 @@ fn absolute(path: &[u8]) -> Vec<u8> {
 }
 
 impl<'a, S: Sink> Walk<'a, S> {
+    /// Opens the root.
+    ///
+    /// # Errors
+    /// It cannot be opened.
     pub fn new(source: &'a Source, options: &'a Options, sink: &'a mut S) -> Result<Self, Error> {
         let root = open_root(&source.root)?;
         let hollow: HashSet<Vec<u8>> = source.hollow.iter().map(|path| stored_path(path)).collect();
@@ -167,6 +177,9 @@ impl<'a, S: Sink> Walk<'a, S> {
     }
 
     /// Visits everything, the captured mounts below others that are not captured included.
+    ///
+    /// # Errors
+    /// The sink cannot go on, or the run was stopped.
     pub fn run(mut self) -> Result<(), Error> {
         if self.mounts.contains(&b"."[..]) {
             self.tree(b".")?;
@@ -220,7 +233,7 @@ impl<'a, S: Sink> Walk<'a, S> {
                 continue;
             }
             match metadata::stat_at(&self.root, parent) {
-                Ok(stat) => self.sink.entry(stat.entry(parent.to_vec(), Kind::Directory))?,
+                Ok(stat) => self.sink.entry(stat.entry(parent.to_vec(), Kind::Directory), 1)?,
                 Err(error) => self.refused(parent, error),
             }
         }
@@ -299,7 +312,7 @@ impl<'a, S: Sink> Walk<'a, S> {
             if is_mount && !self.mounts.contains(path) {
                 self.borders.insert(path.to_vec());
                 // Not opened: that could wake an automounter, or wait for a dead server for ever.
-                self.sink.entry(stat.entry(path.to_vec(), Kind::Directory))?;
+                self.sink.entry(stat.entry(path.to_vec(), Kind::Directory), 1)?;
                 return Ok(None);
             }
         }
@@ -310,7 +323,7 @@ impl<'a, S: Sink> Walk<'a, S> {
         let fd = match opened {
             Ok(fd) => fd,
             Err(error) => {
-                self.sink.entry(stat.entry(path.to_vec(), Kind::Directory))?;
+                self.sink.entry(stat.entry(path.to_vec(), Kind::Directory), 1)?;
                 self.refused(path, error);
                 return Ok(None);
             }
@@ -320,7 +333,7 @@ impl<'a, S: Sink> Walk<'a, S> {
         }
         let mut entry = stat.entry(path.to_vec(), Kind::Directory);
         self.complete(&mut entry, fd.as_fd(), stat.dev);
-        self.sink.entry(entry)?;
+        self.sink.entry(entry, 1)?;
         if verdict == Verdict::Content {
             return Ok(None);
         }
@@ -465,7 +478,7 @@ impl<'a, S: Sink> Walk<'a, S> {
                 return Ok(());
             }
         }
-        self.sink.entry(entry)?;
+        self.sink.entry(entry, stat.links)?;
         self.remember(&stat, path);
         Ok(())
     }
@@ -483,7 +496,7 @@ impl<'a, S: Sink> Walk<'a, S> {
         if *left == 0 {
             self.links.remove(&key);
         }
-        self.sink.entry(entry)?;
+        self.sink.entry(entry, stat.links)?;
         Ok(true)
     }
 

@@ -72,7 +72,7 @@ pub fn restore_wwids(root: &Path, changes: &[(String, String)]) -> Result<Wwids>
         result.done.push(format!("{}: the disk {}", shown.display(), names.join(", the disk ")));
     }
     let carried = |path: &&str| resolve(root, Path::new(path)).is_some_and(|path| path.is_file());
-    if !result.done.is_empty() && CARRIERS.iter().any(|path| carried(&path)) {
+    if !result.done.is_empty() && CARRIERS.iter().any(carried) {
         result.rebuild = Some("it holds the WWIDs of multipath, which have changed".to_owned());
     }
     Ok(result)

@@ -140,7 +140,7 @@ impl Indexer<'_> {
 }
 
 impl Sink for Indexer<'_> {
-    fn entry(&mut self, entry: Entry) -> Result<(), Error> {
+    fn entry(&mut self, entry: Entry, _names: u32) -> Result<(), Error> {
         self.send(entry, None)
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn mend(
     progress: &dyn Progress,
 ) -> Result<Restored, Error> {
     let stored = Stored::open(manifest)?;
-    let shared = Shared::of_metadata(&stored, plain, options, progress);
+    let shared = Shared::new(plain, true, options, progress);
     let open = || Dirs::new(target).map_err(Error::io(format!("open {}", target.display())));
     let mut worker = Mender { shared: &shared, dirs: open()?, xattrs: Xattrs::new() };
     let mut settle = Settle::default();

@@ -150,8 +150,7 @@ fn verify(context: &Context, seal: &Seal, dir: &Path) -> Result<Option<Box<dyn O
         return Ok(Some(origin));
     }
     let Some(archive) = &seal.archive else { return Ok(None) };
-    let stored =
-        seal.archive_in(&Place::Dir(dir.to_owned())).map_err(|failure| damaged(failure.message))?;
+    let stored = seal.archive_in(&Place::Dir(dir.to_owned())).map_err(|failure| damaged(failure.message))?;
     backup::verify(&stored, archive.bytes, &archive.blake3, &context.archive_options(), &stage)
         .map_err(|error| damaged(error.to_string()))?;
     stage.done(format!("{} in {} files: whole", Bytes(archive.bytes), archive.files));

@@ -1,0 +1,77 @@
+//! Measures: `bench save DIR REPOSITORY`, `bench restore REPOSITORY TARGET`. The password is `test`.
+#![allow(clippy::unwrap_used, reason = "a program for developers")]
+
+use std::path::{Path, PathBuf};
+
+use backup::{Exclude, Options, Source};
+use repository::{Keep, Location, Repository, Restore, Save};
+use sys::Secret;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let options = Options {
+        level: 3,
+        threads: sys::info::processors(),
+        codec: backup::Codec::Zstd,
+        cancel: sys::Cancel::on_signals().unwrap(),
+    };
+    let password = Secret::new("test");
+    let started = std::time::Instant::now();
+    let open = |place: &str| {
+        let location = Location::parse(place).unwrap();
+        match Repository::open(location.backend(), &password) {
+            Err(repository::Error::Absent { .. }) => {
+                Repository::create(location.backend(), &password).unwrap()
+            }
+            result => result.unwrap(),
+        }
+    };
+    let manifest = Path::new("/tmp/bench-manifest.zst");
+    match arguments[1].as_str() {
+        "save" => {
+            let source = Source {
+                root: PathBuf::from(&arguments[2]),
+                mounts: vec!["/".into()],
+                exclude: Exclude::default(),
+                skip_paths: Vec::new(),
+                hollow: Vec::new(),
+                views: Vec::new(),
+                only: None,
+            };
+            let save = Save { hostname: "bench".into(), tags: Vec::new(), program: "bench".into() };
+            let file = std::fs::File::create(manifest).unwrap();
+            let saved = open(&arguments[3]).save(&source, &file, &save, &options, &()).unwrap();
+            println!(
+                "{:?}: {} files, {} bytes, {} added, {} unchanged, {} problems",
+                saved.snapshot,
+                saved.files,
+                saved.data_bytes,
+                saved.added_bytes,
+                saved.unchanged,
+                saved.problems.len()
+            );
+        }
+        "restore" => {
+            let repository = open(&arguments[2]);
+            let snapshot = repository.snapshots().unwrap().last().unwrap().id;
+            let file = std::fs::File::create(manifest).unwrap();
+            repository.manifest(snapshot, &file, &options).unwrap();
+            let order = Restore {
+                snapshot,
+                manifest,
+                target: Path::new(&arguments[3]),
+                plain: Vec::new(),
+                replace: true,
+            };
+            let restored = repository.restore(&order, &options, &()).unwrap();
+            println!("{} files, {} bytes, {:?}", restored.files, restored.bytes, restored.problems);
+        }
+        "check" => println!("{:?}", open(&arguments[2]).check(None, &options, &()).unwrap()),
+        "retain" => {
+            let keep = Keep { last: 1, ..Keep::default() };
+            println!("{:?}", open(&arguments[2]).retain("bench", &keep, &options).unwrap());
+        }
+        other => panic!("unknown: {other}"),
+    }
+    println!("{:.2} s", started.elapsed().as_secs_f64());
+}
