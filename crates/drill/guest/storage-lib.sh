@@ -142,7 +142,9 @@ raw() {
         of_node "$label" "$node" "$1" < /dev/null
     done < /run/nodes
     of_lvm "$1"
-    dmsetup table 2>/dev/null | grep -v '^No devices' | sort | sed -f /run/labels.sed > "$1/dmsetup-table"
+    # The paths to a disk get numbers anew each time they appear.
+    dmsetup table 2>/dev/null | grep -v '^No devices' | sort | sed -f /run/labels.sed |
+        sed -E '/^[^ ]+: [0-9]+ [0-9]+ multipath /s,\b[0-9]+:[0-9]+\b,<path>,g' > "$1/dmsetup-table"
     findmnt -rn -o TARGET,FSTYPE,FSROOT | grep '^/mnt/t' | sort > "$1/mounts"
     swapon --show=UUID,LABEL --noheadings --raw | sort > "$1/swaps"
     find "$1" -size 0 -delete
@@ -168,7 +170,8 @@ of_node() {
     esac
     case $(sed -n 's/^TYPE=//p' /run/blkid) in
     ext*)
-        dumpe2fs -h "$node" 2>/dev/null | grep -Ev '^(Filesystem created|Last (mount|write|checked|mounted)|Mount count|Lifetime|Checksum|Journal (sequence|start|checksum)|Free |Overhead|Directory Hash)' \
+        # "Next check" is the last one and the interval together.
+        dumpe2fs -h "$node" 2>/dev/null | grep -Ev '^(Filesystem created|Next check|Last (mount|write|checked|mounted)|Mount count|Lifetime|Checksum|Journal (sequence|start|checksum)|Free |Overhead|Directory Hash)' \
             > "$to/$label-dumpe2fs"
         ;;
     xfs)

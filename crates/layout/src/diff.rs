@@ -19,9 +19,9 @@ impl std::fmt::Display for Change {
     }
 }
 
-/// Properties that change without anybody changing the layout: kernel names over boots, space in use, what is
-/// swapped on at the moment; and the geometry of a FAT, which not every version of its tool can be told.
-const VOLATILE: [&str; 4] = ["path", "used", "active", "geometry"];
+/// Properties that change without anybody changing the layout: kernel names over boots (of a device, and of the paths to a
+/// disk), space in use, what is swapped on at the moment; and the geometry of a FAT, which not every version of its tool can be told.
+const VOLATILE: [&str; 5] = ["path", "paths", "used", "active", "geometry"];
 
 /// Differences from `old` to `new`, in the order of the old layout, new things last. Empty means the same.
 pub fn diff(old: &Layout, new: &Layout) -> Vec<Change> {

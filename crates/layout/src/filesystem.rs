@@ -123,6 +123,21 @@ pub struct Ext {
     /// Bytes of a cluster, where space is given out in clusters of blocks (feature `bigalloc`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_size: Option<u32>,
+    /// `s_def_resuid`: the user that may take the reserved blocks beside root.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub reserved_user: u16,
+    /// `s_def_resgid`: the group that may.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub reserved_group: u16,
+    /// What quotas are kept of (feature `quota`), as `mke2fs -E quotatype=` names it: `usrquota`, `grpquota`, `prjquota`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quota_types: Vec<String>,
+}
+
+// Taken by reference, as serde calls it.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_root(id: &u16) -> bool {
+    *id == 0
 }
 
 /// Geometry of XFS, from its superblock (kernel `fs/xfs/libxfs/xfs_format.h`, `struct xfs_dsb`).

@@ -139,6 +139,16 @@ fn differences_are_seen_and_noise_is_not() {
         fs.used = Some(Bytes(5));
     }
     assert_eq!(diff(&old, &new), []);
+    let behind = |wwid: &str, paths: [&str; 2]| {
+        let mut layout = machine();
+        if let Kind::Disk(disk) = &mut layout.devices[0].kind {
+            disk.multipath = Some(Multipath { wwid: wwid.into(), paths: paths.map(str::to_owned).into() });
+        }
+        layout
+    };
+    let two = behind("35000c5000000aaaa", ["/dev/sda", "/dev/sdb"]);
+    assert_eq!(diff(&two, &behind("35000c5000000aaaa", ["/dev/sdc", "/dev/sdq"])), []);
+    assert_eq!(diff(&two, &behind("35000c5000000bbbb", ["/dev/sda", "/dev/sdb"])).len(), 1);
     if let Content::Filesystem(fs) = &mut new.devices[2].content {
         fs.label = "other".into();
     }

@@ -83,6 +83,9 @@ fn fs(name: &str, label: &str, uuid: &str) -> Content {
         flags: 1,
         descriptor_size: 64,
         cluster_size: None,
+        reserved_user: 0,
+        reserved_group: 0,
+        quota_types: Vec::new(),
     });
     Content::Filesystem(Filesystem {
         uuid: uuid.into(),

@@ -226,6 +226,9 @@ fn mke2fs(fs: &Filesystem, ext: &Ext, uuid: &str, device: &str) -> Command {
     if ext.raid_stripe_width != 0 {
         extended.push(format!("stripe_width={}", ext.raid_stripe_width));
     }
+    if !ext.quota_types.is_empty() {
+        extended.push(format!("quotatype={}", ext.quota_types.join(":")));
+    }
     let mut args: Vec<String> = ["-F", "-q"].map(str::to_owned).into();
     let mut option = |name: &str, value: String| args.extend([name.to_owned(), value]);
     option("-t", ext.variant.clone());
@@ -259,6 +262,10 @@ fn tune2fs(fs: &Filesystem, ext: &Ext, new_uuid: bool, device: &str) -> Command 
     let mut args: Vec<String> = Vec::new();
     let mut option = |name: &str, value: String| args.extend([name.to_owned(), value]);
     option("-r", ext.reserved_blocks.to_string());
+    if (ext.reserved_user, ext.reserved_group) != (0, 0) {
+        option("-u", ext.reserved_user.to_string());
+        option("-g", ext.reserved_group.to_string());
+    }
     option("-c", ext.max_mount_count.to_string());
     // In seconds (suffix `s`, which the manual page forgets).
     option("-i", format!("{}s", ext.check_interval));

@@ -33,6 +33,9 @@ fn ext() -> Ext {
         flags: 1,
         descriptor_size: 64,
         cluster_size: None,
+        reserved_user: 0,
+        reserved_group: 0,
+        quota_types: Vec::new(),
     }
 }
 
@@ -242,17 +245,21 @@ fn what_cannot_be_made_again_is_refused_by_name() {
 }
 
 #[test]
-fn clusters_of_blocks_are_made_in_their_size() {
+fn clusters_quotas_and_owners_of_the_reserve_are_made_as_they_were() {
     let mut saved = machine();
     set_ext(&mut saved, &|ext| {
-        ext.feature_ro_compat |= 0x200;
+        ext.feature_ro_compat |= 0x300;
         ext.cluster_size = Some(65536);
+        ext.quota_types = vec!["usrquota".into(), "prjquota".into()];
+        ext.reserved_group = 2;
     });
     let present = blank_twin(&saved);
     let choices = Choices { unattended: true, ..Choices::default() };
     let fit = fit(&saved, &present, &BTreeMap::new(), &choices).unwrap();
     let text = plan(&saved, &present, fit, "point-1", "/mnt/local").unwrap().text_verbose();
     assert!(text.contains("-b 4096 -C 65536 ") && text.contains(",bigalloc,"), "{text}");
+    assert!(text.contains(",quotatype=usrquota:prjquota "), "{text}");
+    assert!(text.contains(" -u 0 -g 2 "), "{text}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ const HAS_JOURNAL: u32 = 0x4;
 const INCOMPAT_RECOVER: u32 = 0x4;
 /// Set while the filesystem is mounted, like "needs recovery": a property of the moment.
 const RO_COMPAT_ORPHAN_PRESENT: u32 = 0x10000;
+const RO_COMPAT_QUOTA: u32 = 0x100;
 const RO_COMPAT_BIGALLOC: u32 = 0x200;
 const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
 const INCOMPAT_64BIT: u32 = 0x80;
@@ -83,9 +84,23 @@ pub(crate) fn parse(sb: &[u8]) -> Option<Filesystem> {
         checksum_seed: if incompat & INCOMPAT_CSUM_SEED != 0 { Some(le32(sb, 0x270)?) } else { None },
         flags: le32(sb, 0x160)?,
         descriptor_size: le16(sb, 0xFE)?,
+        reserved_user: le16(sb, 0x50)?,
+        reserved_group: le16(sb, 0x52)?,
+        quota_types: if ro_compat & RO_COMPAT_QUOTA != 0 { quota_types(sb)? } else { Vec::new() },
         cluster_size: if ro_compat & RO_COMPAT_BIGALLOC != 0 { cluster_size(le32(sb, 0x1C)?) } else { None },
     };
     Some(Filesystem { uuid: id, label, used: None, kind: FsKind::Ext(ext) })
+}
+
+/// The quotas that have an inode: `s_usr_quota_inum`, `s_grp_quota_inum`, `s_prj_quota_inum`.
+fn quota_types(sb: &[u8]) -> Option<Vec<String>> {
+    let mut found = Vec::new();
+    for (at, name) in [(0x240, "usrquota"), (0x244, "grpquota"), (0x26C, "prjquota")] {
+        if le32(sb, at)? != 0 {
+            found.push(name.to_owned());
+        }
+    }
+    Some(found)
 }
 
 /// Bytes of a cluster from `s_log_cluster_size`; the kernel takes up to 1 GiB.

@@ -45,8 +45,9 @@ fn ext(fs: &Filesystem) -> &Ext {
 
 #[test]
 fn ext_is_read_as_dumpe2fs_reads_it() {
-    let cases: [(&str, u64, &[&str]); 7] = [
+    let cases: [(&str, u64, &[&str]); 8] = [
         ("ext2", 0, &["-t", "ext2", "-L", "two words"]),
+        ("ext4", 0, &["-t", "ext4", "-O", "^has_journal,quota,project", "-E", "quotatype=usrquota:prjquota"]),
         ("ext4", 16 << 20, &["-t", "ext4", "-O", "bigalloc", "-C", "65536", "-J", "size=16"]),
         ("ext3", 8 << 20, &["-t", "ext3", "-b", "1024", "-I", "128", "-J", "size=8"]),
         (
@@ -65,7 +66,7 @@ fn ext_is_read_as_dumpe2fs_reads_it() {
     for (variant, journal, args) in cases {
         let (fs, image, _fake) = filesystem(256 << 20, |image| {
             run("mke2fs", &[&["-q"], args].concat(), image);
-            tool("tune2fs", &["-c", "17", "-i", "9d", "-o", "acl,user_xattr", image]);
+            tool("tune2fs", &["-u", "1", "-g", "2", "-c", "17", "-i", "9d", "-o", "acl,user_xattr", image]);
             if variant == "ext4" {
                 tool("tune2fs", &["-E", "mount_opts=data=ordered", image]);
             }
@@ -100,6 +101,10 @@ fn ext_is_read_as_dumpe2fs_reads_it() {
         let stored = args.contains(&"metadata_csum_seed");
         assert_eq!(ext.checksum_seed, stored.then(|| u32::from_str_radix(&seed, 16).unwrap()));
         let wide = args.contains(&"-t") && variant == "ext4" && !args.contains(&"^64bit");
+        let quotas = [("User", "usrquota"), ("Group", "grpquota"), ("Project", "prjquota")];
+        let quotas = quotas.iter().filter(|(what, _)| !field(&format!("{what} quota inode")).is_empty());
+        assert_eq!(ext.quota_types, quotas.map(|(_, name)| *name).collect::<Vec<_>>(), "{args:?}");
+        assert_eq!((ext.reserved_user, ext.reserved_group), (1, 2));
         assert_eq!(ext.cluster_size.map(|size| size.to_string()).unwrap_or_default(), field("Cluster size"));
         assert_eq!(ext.descriptor_size, if wide { 64 } else { 0 }, "{args:?}");
     }
