@@ -16,7 +16,8 @@ as_raid0() {
     perl -e '
         my ($node, $sectors) = @ARGV;
         my $at = (($sectors & ~127) - 128) * 512;
-        open(my $disk, "+<", $node) && sysseek($disk, $at, 0) && sysread($disk, my $block, 4096) == 4096 or die $!;
+        my ($disk, $block);
+        open($disk, "+<", $node) && sysseek($disk, $at, 0) && sysread($disk, $block, 4096) == 4096 or die $!;
         my @words = unpack("V1024", $block);
         $words[0] == 0xa92b4efc or die "no superblock";
         @words[7, 38, 65] = (0, 0, 131072);
