@@ -41,7 +41,7 @@ dd if=/dev/urandom bs=16 count=1 2>/dev/null | od -An -tx1 | tr -d ' \n' > $targ
 echo >> $target/etc/machine-id
 
 say "making unusual files"
-sh ./unusual.sh $target
+sh ./unusual.sh $target/srv
 # A filesystem of its own gets some of them, too.
 mountpoint -q $target/home && cp -a $target/srv/unusual $target/home/
 

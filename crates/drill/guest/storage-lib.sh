@@ -194,6 +194,7 @@ of_node() {
         ;;
     btrfs) of_btrfs "$label" "$node" "$to" ;;
     swap) swaplabel "$node" > "$to/$label-swaplabel" ;;
+    f2fs) dump.f2fs -d 1 "$node" 2>/dev/null | sed -n '/^| Super block/,/^version/p' | grep -Ev '^(version|crc) ' > "$to/$label-f2fs" ;;
     jfs)
         # Version 2 says no more than that jfs_tune has set the UUID, and has it show both UUIDs; blkid shows it either way.
         jfs_tune -l "$node" 2>/dev/null |
