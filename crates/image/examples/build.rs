@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             exclude_restore: Vec::new(),
             exclude_device_mapping: Vec::new(),
             rebuild_initramfs: None,
+            means: image::Means::default(),
         },
         payload: Vec::new(),
         level: 3,

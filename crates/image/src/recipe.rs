@@ -119,4 +119,22 @@ pub struct RescueConfig {
     pub exclude_device_mapping: Vec<String>,
     /// Rebuild the restored initramfs: yes, no, or where it is needed.
     pub rebuild_initramfs: Option<bool>,
+    /// How files come back that this program does not restore by itself.
+    #[serde(default)]
+    pub means: Means,
+}
+
+/// Programs of the user that a recovery runs, each as program and arguments, and what it says to people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Means {
+    /// What is shown when an operator is to restore the files.
+    pub text: String,
+    /// Restores the files.
+    pub restore: Vec<String>,
+    /// Says whether the backup can be reached.
+    pub check: Vec<String>,
+    /// Whether a failure of `restore` is a problem instead of the end.
+    pub ignore_errors: bool,
+    /// Options of rsync.
+    pub rsync_options: Vec<String>,
 }

@@ -214,6 +214,7 @@ fn recipe<'r>(root: &'r Path, rear: &Path) -> Recipe<'r> {
             exclude_restore: Vec::new(),
             exclude_device_mapping: Vec::new(),
             rebuild_initramfs: None,
+            means: image::Means::default(),
         },
         payload: Vec::new(),
         level: 1,

@@ -110,7 +110,7 @@ impl Context {
         let settings = self.settings();
         match &settings.backup_url {
             config::Location::File { path } => Some(path.join(&settings.output_prefix).join("backup")),
-            config::Location::Iso { .. } | config::Location::Null => None,
+            config::Location::Iso { .. } | config::Location::Null | config::Location::Remote { .. } => None,
         }
     }
 
@@ -121,7 +121,9 @@ impl Context {
         // As in the Bash program, OUTPUT_URL is BACKUP_URL where it is not set.
         match settings.output_url.as_ref().unwrap_or(&settings.backup_url) {
             config::Location::File { path } => path.join(&settings.output_prefix).join(name),
-            config::Location::Null | config::Location::Iso { .. } => settings.iso_dir.join(name),
+            config::Location::Null | config::Location::Iso { .. } | config::Location::Remote { .. } => {
+                settings.iso_dir.join(name)
+            }
         }
     }
 }

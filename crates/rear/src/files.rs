@@ -2,6 +2,8 @@
 //! directory: a repository, a tree on another machine, a program of somebody else. The workflows know these two traits
 //! alone. What lies in the recovery point itself (the archive) is not told here, and nothing here touches disks.
 
+mod rsync;
+
 use std::path::{Path, PathBuf};
 
 use crate::context::Context;
@@ -93,12 +95,18 @@ pub trait Origin {
 }
 
 /// The way out that the configuration asks for, where it is one of these.
-pub fn engine(_context: &Context) -> Result<Option<Box<dyn Engine>>> {
-    Ok(None)
+pub fn engine(context: &Context) -> Result<Option<Box<dyn Engine>>> {
+    Ok(match context.settings().backup {
+        config::Backup::Rsync => Some(Box::new(rsync::Trees::new(context)?)),
+        _ => None,
+    })
 }
 
 /// The way back of what a seal says.
 pub fn origin(content: &Content) -> Result<Box<dyn Origin>> {
+    if content.method == rsync::METHOD {
+        return Ok(Box::new(rsync::Tree::new(content)?));
+    }
     Err(Failure::refused(format!(
         "the files were saved with BACKUP={}, which this rear does not know",
         content.method

@@ -15,14 +15,14 @@ use sys::{Cmd, Sys};
 use super::machine::{self, Machine};
 use super::preflight::{self, Refusals};
 use super::preserve::Kept;
-use super::{luks, swapfiles};
+use super::{luks, means, swapfiles};
 use crate::context::{Context, STATE_DIR, is_rescue_system};
 use crate::failure::{Failure, Result};
 use crate::files::{self, Engine};
 use crate::point::{self, Part, Seal};
 use crate::ui::duration;
 
-mod archive;
+pub mod archive;
 mod medium;
 mod priority;
 mod recipe;
@@ -60,8 +60,9 @@ struct Destinations {
 impl Destinations {
     fn decide(context: &Context, what: What, engine: Option<&dyn Engine>) -> Result<Self> {
         let settings = context.settings();
-        let none = settings.backup == config::Backup::RequestRestore;
-        if none && what == What::BackupOnly {
+        let external = settings.backup == config::Backup::External;
+        let none = external || settings.backup == config::Backup::RequestRestore;
+        if none && !external && what == What::BackupOnly {
             return Err(Failure::refused(
                 "BACKUP=REQUESTRESTORE makes no backup, so there is nothing for mkbackuponly to do",
             )
@@ -95,7 +96,7 @@ impl Destinations {
                 elsewhere = dir.as_ref().filter(|_| !none).map(|dir| format!("file://{}", dir.display()));
                 ("rear".to_owned(), dir)
             }
-            config::Location::Null => ("rear".to_owned(), None),
+            config::Location::Null | config::Location::Remote { .. } => ("rear".to_owned(), None),
         };
         let backup_dir = backup_dir.filter(|_| archive);
         Ok(Self { iso, dir_on_medium, backup_dir, elsewhere, archive, files })
@@ -159,7 +160,13 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     let engine = engine.as_deref_mut().filter(|_| destinations.files);
 
     let result = hook(&context.sys, context, "PRE_BACKUP_SCRIPT", &context.settings().pre_backup_script)
-        .and_then(|()| make(context, &machine, &destinations, &recipe, &facts, engine));
+        .and_then(|()| make(context, &machine, &destinations, &recipe, &facts, engine))
+        .and_then(|made| {
+            if context.settings().backup == config::Backup::External && what != What::RescueOnly {
+                means::save(context)?;
+            }
+            Ok(made)
+        });
     // The hooks belong together (freeze, thaw): the second runs even if the backup between them failed or was
     // stopped by a signal.
     let unstoppable = sys::Real::default();
@@ -235,6 +242,7 @@ fn check(
             refusals.add(format!("{name} names {program}, which is no program of this machine"));
         }
     }
+    means::check(context, &mut refusals);
     luks::check(context, &machine.wanted, &mut refusals);
     swapfiles::warn(context, &machine.wanted)?;
     if let Some(engine) = engine {
@@ -427,7 +435,7 @@ fn remove_leftovers(context: &Context, dir: &Path) {
 }
 
 /// How long a command of the configuration may take.
-const HOOK_LIMIT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+pub const HOOK_LIMIT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// Runs a command of the configuration: argv, no shell.
 pub fn hook(sys: &sys::Real, context: &Context, name: &str, argv: &[String]) -> Result<()> {

@@ -8,6 +8,7 @@ pub mod layout;
 pub mod list;
 pub mod luks;
 pub mod machine;
+mod means;
 pub mod mkbackup;
 pub mod mount;
 pub mod mountonly;

@@ -71,7 +71,9 @@ impl Looked {
                 let mut roots: Vec<PathBuf> = own
                     .filter_map(|location| match location {
                         config::Location::File { path } => Some(path.clone()),
-                        config::Location::Iso { .. } | config::Location::Null => None,
+                        config::Location::Iso { .. }
+                        | config::Location::Null
+                        | config::Location::Remote { .. } => None,
                     })
                     .collect();
                 let medium = context.output_file();

@@ -18,7 +18,7 @@ use sys::Sys;
 
 use super::beneath::{self, MountPoint};
 use super::preserve::{self, Kept, Watch};
-use super::{luks, machine, mkbackup, multipath, proof, subvolumes, swapfiles};
+use super::{luks, machine, means, mkbackup, multipath, proof, subvolumes, swapfiles};
 use crate::cli::Recover;
 use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_system, require_root};
 use crate::failure::{Code, Failure, Result};
@@ -32,9 +32,6 @@ mod restore;
 
 /// Where the recovered machine's filesystems are mounted.
 pub const TARGET_ROOT: &str = "/mnt/local";
-
-/// The question whether the files were restored by other means.
-const RESTORE_DONE: &str = "RESTORE_DONE";
 
 /// Runs the workflow.
 pub fn run(context: &Context, options: &Recover) -> Result<()> {
@@ -52,7 +49,11 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     let _lock = context.begin_writing(&log)?;
     open::unmount_leftovers(context, options)?;
     let mut opened = open::open(context, options)?;
-    if !opened.seal.has_files() && !context.ui.can_answer(RESTORE_DONE) {
+    let means = opened.rescue.as_ref().map(|rescue| rescue.means.clone()).unwrap_or_default();
+    if !opened.seal.has_files() {
+        means::prove(context, &means)?;
+    }
+    if !opened.seal.has_files() && means.restore.is_empty() && !context.ui.can_answer(means::RESTORE_DONE) {
         return Err(Failure::refused(
             "this recovery point has no files, so nobody could restore them in an unattended recovery",
         )
@@ -94,7 +95,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     if opened.seal.has_files() {
         left_out = restore::run(context, &opened, origin.as_deref_mut(), root, &mut problems)?;
     } else {
-        wait_for_restore(context)?;
+        means::restore(context, &means, root, &mut problems)?;
     }
     swapfiles::make(context, &plan.swap_files, root, &mut problems)?;
     subvolumes::renumber(context, &opened.layout, root, &mut problems)?;
@@ -139,7 +140,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
             "every restored file and every identifier was compared and is as it was"
         }
         true => "every file and every identifier was compared and is as it was",
-        false => "every identifier of the storage is as it was; the files were restored by other means",
+        false => "every identifier of the storage is as it was; the files were restored by other means and not compared",
     }
     .to_owned();
     if watch.count() > 0 {
@@ -422,20 +423,6 @@ fn plain_mounts(layout: &Layout) -> Vec<PathBuf> {
         })
         .map(|mount| PathBuf::from(&mount.mount_point))
         .collect()
-}
-
-/// A rescue medium without a backup: files come from elsewhere.
-fn wait_for_restore(context: &Context) -> Result<()> {
-    context.ui.say(format!(
-        "The storage is ready and mounted below {TARGET_ROOT}. This recovery point has no archive: restore the files\n\
-         there now, from another console."
-    ));
-    let answer = context.ui.ask(RESTORE_DONE, "Type 'done' when the files are restored:", &context.cancel)?;
-    if answer != "done" || !Path::new(TARGET_ROOT).join("etc").exists() {
-        return Err(Failure::failed(format!("there is no system below {TARGET_ROOT}"))
-            .hint("run rear recover again: finished steps are not repeated"));
-    }
-    Ok(())
 }
 
 /// Facts of the rescue system that this is.

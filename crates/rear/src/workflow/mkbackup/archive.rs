@@ -19,7 +19,7 @@ use crate::workflow::preflight::{self, Refusals};
 
 /// Bytes that the archive will hold at most. What the filesystems have in use is known at once; where there may be too
 /// little room for that, a walk over all files tells what is left of it when the rules have left something out.
-pub fn data_bytes(context: &Context, machine: &Machine, destinations: &Destinations) -> Result<u64> {
+pub(super) fn data_bytes(context: &Context, machine: &Machine, destinations: &Destinations) -> Result<u64> {
     let used = machine.data_bytes();
     if destinations.work_dirs().all(|dir| preflight::is_ample(context, dir, used)) {
         return Ok(used);

@@ -10,6 +10,7 @@ use sys::SysExt;
 use super::Destinations;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::workflow::means;
 
 /// Speed of a serial console when nothing else is said, in bits a second.
 const DEFAULT_SERIAL: &str = "ttyS0,115200";
@@ -51,6 +52,7 @@ pub fn recipe(context: &Context, id: &str, destinations: &Destinations) -> Resul
             Tristate::No => Some(false),
             Tristate::Auto => None,
         },
+        means: means::of(settings),
     };
     Ok(Recipe {
         root: Path::new("/"),
@@ -91,6 +93,8 @@ fn required_programs(settings: &config::Settings) -> Vec<String> {
     let scripts = [&settings.pre_recovery_script, &settings.post_recovery_script];
     let mut programs = settings.required_progs.clone();
     programs.extend(scripts.into_iter().filter_map(|argv| argv.first()).cloned());
+    let means = means::of(settings);
+    programs.extend([&means.restore, &means.check].into_iter().filter_map(|argv| argv.first()).cloned());
     programs
 }
 
