@@ -44,7 +44,8 @@ fn make(dir: &Path, tree: &Path, home: &Path) -> PathBuf {
         views: Vec::new(),
         only: None,
     };
-    let options = backup::Options { level: 1, threads: 2, cancel: sys::Cancel::default() };
+    let options =
+        backup::Options { codec: backup::Codec::Zstd, level: 1, threads: 2, cancel: sys::Cancel::default() };
     let building = store.begin(name, &store.history().unwrap()).unwrap();
     let read = building.read(&source, &options, &()).unwrap();
     let saved = building.transfer(read, &options).unwrap();
