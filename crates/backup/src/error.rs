@@ -49,6 +49,14 @@ pub enum Error {
         /// Which part of it.
         part: String,
     },
+    /// An archive of another program cannot be used.
+    #[error("the archive {} cannot be used: {detail}", .path.display())]
+    Foreign {
+        /// Which archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The manifest cannot be used.
     #[error("the file manifest {} cannot be used: {detail}", .path.display())]
     Manifest {

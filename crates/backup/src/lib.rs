@@ -8,6 +8,8 @@
 //! * [`restore`] brings the files back below a directory,
 //! * [`compare`] reads what was restored and compares it with the manifest.
 //!
+//! [`Foreign`] is a tar that another program made.
+//!
 //! [`rsync`] keeps dated trees of files instead of archives, with the same manifest beside each. A backup that keeps its
 //! content elsewhere uses the halves of these verbs: [`Walk`] finds the files and their metadata, [`Target`] makes them
 //! again, and the manifest is the same.
@@ -30,6 +32,7 @@ mod error;
 pub mod escape;
 mod exclude;
 mod extra;
+mod foreign;
 pub mod format;
 mod frames;
 mod holes;
@@ -60,6 +63,7 @@ pub use entry::{Entry, Kind};
 pub use error::Error;
 pub use exclude::Exclude;
 pub use extra::extra;
+pub use foreign::{Foreign, Scanned};
 pub use holes::segments;
 pub use manifest::{Reader as ManifestReader, Totals, Writer as ManifestWriter, totals, write_line};
 pub use measure::measure;

@@ -151,23 +151,32 @@ fn acl_text(value: &[u8]) -> Option<String> {
 }
 
 /// libarchive's names of the inode flags.
+const FLAG_NAMES: [(IFlags, &str); 11] = [
+    (IFlags::APPEND, "sappnd"),
+    (IFlags::IMMUTABLE, "schg"),
+    (IFlags::NODUMP, "nodump"),
+    (IFlags::NOATIME, "noatime"),
+    (IFlags::COMPRESSED, "compress"),
+    (IFlags::SECURE_REMOVAL, "securedeletion"),
+    (IFlags::SYNC, "sync"),
+    (IFlags::DIRSYNC, "dirsync"),
+    (IFlags::JOURNALING, "journal-data"),
+    (IFlags::TOPDIR, "topdir"),
+    (IFlags::NOCOW, "nocow"),
+];
+
 fn flag_names(flags: u32) -> String {
-    let names = [
-        (IFlags::APPEND, "sappnd"),
-        (IFlags::IMMUTABLE, "schg"),
-        (IFlags::NODUMP, "nodump"),
-        (IFlags::NOATIME, "noatime"),
-        (IFlags::COMPRESSED, "compress"),
-        (IFlags::SECURE_REMOVAL, "securedeletion"),
-        (IFlags::SYNC, "sync"),
-        (IFlags::DIRSYNC, "dirsync"),
-        (IFlags::JOURNALING, "journal-data"),
-        (IFlags::TOPDIR, "topdir"),
-        (IFlags::NOCOW, "nocow"),
-    ];
     let set = IFlags::from_bits_retain(flags);
-    let found: Vec<_> = names.iter().filter(|(flag, _)| set.contains(*flag)).map(|(_, name)| *name).collect();
+    let found: Vec<_> =
+        FLAG_NAMES.iter().filter(|(flag, _)| set.contains(*flag)).map(|(_, name)| *name).collect();
     found.join(",")
+}
+
+/// The flags of such names; unknown ones are left out.
+pub fn named_flags(names: &str) -> u32 {
+    let flag =
+        |name: &str| FLAG_NAMES.iter().find(|(_, known)| *known == name).map_or(0, |(flag, _)| flag.bits());
+    names.split(',').map(flag).fold(0, |all, one| all | one)
 }
 
 /// The map that GNU.sparse 1.0 puts before the content: number of segments, then offset and length of each.

@@ -80,7 +80,9 @@ impl Wanted {
             }
             select::note_first(&entry, &|entry| !self.holds(entry), &mut firsts);
         }
-        let missing = self.paths.iter().filter(|path| !seen.contains(*path)).map(|path| {
+        // The root is always there, also where an archive of another program does not tell it.
+        let is_missing = |path: &&Vec<u8>| !seen.contains(*path) && path.as_slice() != b".";
+        let missing = self.paths.iter().filter(is_missing).map(|path| {
             let through = links.iter().find(|(link, _)| path.starts_with(link) && path[link.len()] == b'/');
             let detail = match through {
                 Some((link, to)) => format!(

@@ -1,5 +1,5 @@
-//! A file that is read at any place by several threads: one of its own, or stretches of a larger one (a file inside an
-//! ISO image, which needs no mount). It never writes.
+//! A file that is read at any place by several threads: one of its own, stretches of a larger one (a file inside an ISO
+//! image, which needs no mount), or several files one behind the other (volumes). It never writes.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,10 +12,18 @@ use crate::Error;
 /// The bytes of an archive or a manifest, wherever they lie.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    file: Arc<File>,
     path: PathBuf,
-    /// Offset in the file and length of each stretch, in bytes, in their order.
-    extents: Arc<[(u64, u64)]>,
+    extents: Arc<[Extent]>,
+    length: u64,
+}
+
+/// A stretch of a file.
+#[derive(Clone, Debug)]
+struct Extent {
+    file: Arc<File>,
+    /// Where it begins in the file, in bytes.
+    offset: u64,
+    /// In bytes.
     length: u64,
 }
 
@@ -28,7 +36,8 @@ impl Stored {
         let fail = || Error::io::<std::io::Error>(format!("read {}", path.display()));
         let file = File::open(path).map_err(fail())?;
         let length = file.metadata().map_err(fail())?.len();
-        Ok(Self { file: Arc::new(file), path: path.to_owned(), extents: [(0, length)].into(), length })
+        let extent = Extent { file: Arc::new(file), offset: 0, length };
+        Ok(Self { path: path.to_owned(), extents: [extent].into(), length })
     }
 
     /// Stretches (offset and length in bytes) of the file or device `container`; `name` stands for them in messages.
@@ -37,8 +46,19 @@ impl Stored {
     /// The container cannot be opened.
     pub fn inside(container: &Path, name: PathBuf, extents: &[(u64, u64)]) -> Result<Self, Error> {
         let file = File::open(container).map_err(Error::io(format!("read {}", container.display())))?;
-        let length = extents.iter().map(|(_, length)| length).sum();
-        Ok(Self { file: Arc::new(file), path: name, extents: extents.into(), length })
+        let (file, length) = (Arc::new(file), extents.iter().map(|(_, length)| length).sum());
+        let extent = |(offset, length): &(u64, u64)| Extent {
+            file: Arc::clone(&file),
+            offset: *offset,
+            length: *length,
+        };
+        Ok(Self { path: name, extents: extents.iter().map(extent).collect(), length })
+    }
+
+    /// Several files as one, in this order; `name` stands for them in messages.
+    pub fn joined(name: PathBuf, files: &[Self]) -> Self {
+        let extents = files.iter().flat_map(|file| file.extents.iter().cloned()).collect();
+        Self { path: name, extents, length: files.iter().map(|file| file.length).sum() }
     }
 
     /// What stands for it in messages.
@@ -64,9 +84,9 @@ impl Stored {
     /// Tells the kernel to forget what it has in memory, so that what is read next comes from the disk. A piece of
     /// advice only: what another program has just written and not flushed stays.
     pub fn forget_cached(&self) {
-        for (offset, length) in self.extents.iter() {
-            let length = std::num::NonZeroU64::new(*length);
-            let _ = rustix::fs::fadvise(&*self.file, *offset, length, rustix::fs::Advice::DontNeed);
+        for extent in self.extents.iter() {
+            let length = std::num::NonZeroU64::new(extent.length);
+            let _ = rustix::fs::fadvise(&*extent.file, extent.offset, length, rustix::fs::Advice::DontNeed);
         }
     }
 
@@ -87,13 +107,13 @@ impl Stored {
 
     fn read_at(&self, bytes: &mut [u8], at: u64) -> std::io::Result<usize> {
         let mut skip = at;
-        for (offset, length) in self.extents.iter() {
-            if skip >= *length {
-                skip -= length;
+        for extent in self.extents.iter() {
+            if skip >= extent.length {
+                skip -= extent.length;
                 continue;
             }
-            let want = usize::try_from(length - skip).unwrap_or(usize::MAX).min(bytes.len());
-            return self.file.read_at(&mut bytes[..want], offset + skip);
+            let want = usize::try_from(extent.length - skip).unwrap_or(usize::MAX).min(bytes.len());
+            return extent.file.read_at(&mut bytes[..want], extent.offset + skip);
         }
         Ok(0)
     }
@@ -132,5 +152,14 @@ mod tests {
         assert_eq!(&some, b"bcde");
         assert!(stored.read_exact_at(&mut some, 3).is_err());
         assert!(stored.read_exact_at(&mut [0; 1], 6).is_err());
+
+        let other = dir.path().join("y");
+        std::fs::write(&other, b"XY").unwrap();
+        let joined = Stored::joined("both".into(), &[Stored::open(&other).unwrap(), stored]);
+        all.clear();
+        joined.reader().read_to_end(&mut all).unwrap();
+        assert_eq!((all.as_slice(), joined.len()), (&b"XYabcdef"[..], 8));
+        joined.read_exact_at(&mut some, 1).unwrap();
+        assert_eq!(&some, b"Yabc");
     }
 }

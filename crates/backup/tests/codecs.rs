@@ -8,6 +8,7 @@ use std::process::Command;
 
 use backup::{Codec, Options, Stored, Wanted};
 
+#[allow(dead_code, reason = "each test program uses its part")]
 mod support;
 
 use support::{Released, order, source, torture};
@@ -38,7 +39,7 @@ fn every_compression_comes_back_whole_in_part_and_by_tar() {
     let work = tempfile::tempdir().unwrap();
     let tree = work.path().join("tree");
     std::fs::create_dir(&tree).unwrap();
-    let _release = Released(work.path());
+    let _release = Released(&tree);
     torture(&tree);
     for codec in ALL {
         let dir = work.path().join(format!("{codec:?}"));
@@ -78,7 +79,7 @@ fn every_compression_comes_back_whole_in_part_and_by_tar() {
         if read_by_tar(codec, &path, &tree) {
             eprintln!("{codec:?}: read by GNU tar");
         }
-        support::release(&dir);
+        [&all, &part, &path.with_extension("out")].iter().for_each(|tree| support::release(tree));
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -204,7 +204,8 @@ pub struct Restore {
     /// Directory that the files go into, each at its path below it; it must be new or empty
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
-    /// Take them from there instead of the configured destination: an ISO file, a drive, or a directory
+    /// Take them from there instead of the configured destination: an ISO file, a drive, a directory, or a tar that
+    /// another program made (backup.tar.gz, or its first volume)
     #[arg(long, value_name = "WHERE")]
     pub from: Option<String>,
 }
@@ -212,6 +213,10 @@ pub struct Restore {
 const RESTORE_HELP: &str = "\
 Nothing is written outside of DIR, and nothing is ever overwritten. The hashes of
 what is read are checked, and the result is compared with the manifest.
+
+A tar of another program is read to its end before anything is written. In the
+rescue system all of it (PATH /) may go to /mnt/local, when nothing but
+directories and mount points is there.
 
 Exit codes: 0 restored and compared, 3 refused: a PATH that is not there, a DIR
 that is not empty; nothing was written, 5 not everything is as it was: every

@@ -1,9 +1,12 @@
 //! `rear list`: which recovery points there are, and which files one holds. It reads only.
 
+use std::path::Path;
+
 use backup::{Entry, Exclude, Kind, ManifestReader};
 use layout::Bytes;
 use serde_json::json;
 
+use super::foreign;
 use super::points::{Found, Looked};
 use crate::cli::List;
 use crate::context::Context;
@@ -15,8 +18,20 @@ use crate::workflow::mkbackup::utc;
 /// Runs the workflow.
 pub fn run(context: &Context, options: &List) -> Result<()> {
     context.show_config_warnings();
+    let archive = foreign::meant(options.from.as_deref());
     if options.contents || !options.path.is_empty() {
-        return contents(context, options);
+        return match archive {
+            Some(archive) => foreign_contents(context, options, &archive),
+            None => contents(context, options),
+        };
+    }
+    if let Some(archive) = archive {
+        let archive = foreign::open(&archive)?;
+        return Err(Failure::refused(format!(
+            "{} is a tar of another program, and no recovery point",
+            archive.path().display()
+        ))
+        .hint("list its files with --contents; rear restore PATH --from FILE --to DIR brings them back"));
     }
     let mut looked = Looked::all(context, options.from.as_deref())?;
     looked.points.sort_by_key(|found| {
@@ -132,47 +147,82 @@ fn contents(context: &Context, options: &List) -> Result<()> {
         ))
         .hint("use another copy of the recovery point"));
     }
-    let all =
-        options.path.is_empty() || options.path.iter().any(|path| path.trim_matches(['/', '*']).is_empty());
-    let patterns = if all { &[][..] } else { &options.path[..] };
-    let patterns = patterns
-        .iter()
-        .map(|pattern| Exclude::new(std::slice::from_ref(pattern)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
-    let mut matched = vec![false; patterns.len()];
+    let mut filter = Filter::new(options)?;
     for entry in ManifestReader::of(&manifest)? {
         context.cancel.check()?;
-        let entry = entry?;
-        let path = absolute(&entry);
-        let mut shown = all;
-        for (pattern, matched) in patterns.iter().zip(&mut matched) {
+        filter.show(context, &entry?);
+    }
+    filter.finish("the recovery point")
+}
+
+/// The files of a tar that another program made, in its order.
+fn foreign_contents(context: &Context, options: &List, path: &Path) -> Result<()> {
+    let mut filter = Filter::new(options)?;
+    let archive = foreign::open(path)?;
+    archive.list(&context.archive_options(), &mut |entry| {
+        filter.show(context, entry);
+        Ok(())
+    })?;
+    filter.finish("the archive")
+}
+
+/// Which files are printed.
+struct Filter<'a> {
+    asked: &'a [String],
+    all: bool,
+    patterns: Vec<Exclude>,
+    matched: Vec<bool>,
+}
+
+impl<'a> Filter<'a> {
+    fn new(options: &'a List) -> Result<Self> {
+        let all = options.path.is_empty()
+            || options.path.iter().any(|path| path.trim_matches(['/', '*']).is_empty());
+        let patterns = if all { &[][..] } else { &options.path[..] };
+        let patterns = patterns
+            .iter()
+            .map(|pattern| Exclude::new(std::slice::from_ref(pattern)))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
+        let matched = vec![false; patterns.len()];
+        Ok(Self { asked: &options.path, all, patterns, matched })
+    }
+
+    /// Prints an entry that is asked for.
+    fn show(&mut self, context: &Context, entry: &Entry) {
+        let path = absolute(entry);
+        let mut shown = self.all;
+        for (pattern, matched) in self.patterns.iter().zip(&mut self.matched) {
             if pattern.covers(&path) {
                 (*matched, shown) = (true, true);
             }
         }
         if !shown {
-            continue;
+            return;
         }
         if context.common.json {
-            context.ui.event(&entry_event(&entry, &path));
+            context.ui.event(&entry_event(entry, &path));
         } else {
-            out(&line(&entry, &path));
+            out(&line(entry, &path));
         }
     }
-    let missing: Vec<&str> = options
-        .path
-        .iter()
-        .zip(&matched)
-        .filter(|(_, matched)| !**matched)
-        .map(|(path, _)| path.as_str())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
+
+    /// What was asked for and is not there is an error.
+    fn finish(&self, what: &str) -> Result<()> {
+        let missing: Vec<&str> = self
+            .asked
+            .iter()
+            .zip(&self.matched)
+            .filter(|(_, matched)| !**matched)
+            .map(|(path, _)| path.as_str())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::refused(format!("nothing in {what} matches {}", missing.join(", "))).hint(
+            "a path begins with '/'; a name alone is found in every directory, and * ? [ ] match any characters",
+        ))
     }
-    Err(Failure::refused(format!("nothing in the recovery point matches {}", missing.join(", "))).hint(
-        "a path begins with '/'; a name alone is found in every directory, and * ? [ ] match any characters",
-    ))
 }
 
 fn absolute(entry: &Entry) -> Vec<u8> {

@@ -4,6 +4,7 @@ pub mod beneath;
 mod browse;
 pub mod convert;
 pub mod dump;
+pub mod foreign;
 pub mod layout;
 pub mod list;
 pub mod luks;

@@ -13,6 +13,7 @@ use layout::Bytes;
 use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
+use super::foreign;
 use super::list::readable;
 use super::points::{Found, Looked};
 use crate::cli::Restore;
@@ -29,6 +30,9 @@ pub fn run(context: &Context, options: &Restore) -> Result<()> {
     context.show_config_warnings();
     let wanted = Wanted::new(&options.path)
         .map_err(|error| Failure::new(Code::Usage, error.to_string()).hint("nothing was written"))?;
+    if let Some(archive) = foreign::meant(options.from.as_deref()) {
+        return from_foreign(context, options, &archive, wanted);
+    }
     let stage = context.ui.stage("open");
     let found = Looked::own(context, options.from.as_deref())?.with_files()?;
     let seal = found.sealed()?;
@@ -42,32 +46,56 @@ pub fn run(context: &Context, options: &Restore) -> Result<()> {
     }
     let mut holder = Holder::open(context, &found, seal, &stage)?;
     let picked = wanted.find(&manifest, &context.archive_options())?;
-    if !picked.missing.is_empty() {
-        let list: String = picked
-            .missing
-            .iter()
-            .map(|(path, why)| format!("\n- {}: {why}", readable(path.as_os_str().as_bytes())))
-            .collect();
-        return Err(Failure::refused(format!("not everything is in the recovery point:{list}"))
-            .hint("nothing was written; rear list PATH shows what there is"));
-    }
+    refuse_missing(&picked, "the recovery point")?;
     stage.done(format!(
         "recovery point {} of {}, made {}",
         seal.id,
         readable(seal.hostname.as_bytes()),
         utc(seal.created)
     ));
-    let (dir, new) = target(&options.to, &found.place)?;
+    let (dir, new) = target(&options.to, &found.place, false)?;
     // From here on there is something in the directory, also when the run is stopped.
-    into(context, &picked, &manifest, &mut holder, &dir).map_err(|failure| {
-        // A directory that was made for nothing; one that holds something stays.
-        let gone = new && failure.code != Code::Incomplete && std::fs::remove_dir(&dir).is_ok();
-        match failure.hint {
-            Some(_) => failure,
-            None if gone => failure.hint("nothing was written"),
-            None => failure.hint(format!("what is in {} is not complete; remove it", dir.display())),
-        }
-    })
+    into(context, &picked, &manifest, &mut holder, &dir).map_err(|failure| left_behind(failure, &dir, new))
+}
+
+/// Says of a run that failed what is left of it.
+fn left_behind(failure: Failure, dir: &Path, new: bool) -> Failure {
+    // A directory that was made for nothing; one that holds something stays.
+    let gone = new && failure.code != Code::Incomplete && std::fs::remove_dir(dir).is_ok();
+    match failure.hint {
+        Some(_) => failure,
+        None if gone => failure.hint("nothing was written"),
+        None => failure.hint(format!("what is in {} is not complete; remove it", dir.display())),
+    }
+}
+
+fn refuse_missing(picked: &backup::Picked, what: &str) -> Result<()> {
+    if picked.missing.is_empty() {
+        return Ok(());
+    }
+    let list: String = picked
+        .missing
+        .iter()
+        .map(|(path, why)| format!("\n- {}: {why}", readable(path.as_os_str().as_bytes())))
+        .collect();
+    Err(Failure::refused(format!("not everything is in {what}:{list}"))
+        .hint("nothing was written; rear list PATH shows what there is"))
+}
+
+/// Out of a tar that another program made. It is read to its end before anything is written.
+fn from_foreign(context: &Context, options: &Restore, path: &Path, wanted: Wanted) -> Result<()> {
+    // A directory that cannot be used is better known before a long reading.
+    let place = Place::Dir(path.to_owned());
+    check_target(&options.to, &place, true)?;
+    let stage = context.ui.stage("open");
+    let mut opened = foreign::Opened::read(context, path, wanted, &stage)?;
+    refuse_missing(&opened.picked, "the archive")?;
+    stage.done(opened.sentence());
+    let (dir, new) = target(&options.to, &place, true)?;
+    opened.plain = foreign::plain_below(context, &dir)?;
+    let (picked, manifest) = (opened.picked.clone(), opened.manifest()?);
+    let mut holder = Holder::Foreign(opened);
+    into(context, &picked, &manifest, &mut holder, &dir).map_err(|failure| left_behind(failure, &dir, new))
 }
 
 /// What holds the files.
@@ -76,6 +104,8 @@ enum Holder<'a> {
     Archive(backup::Stored, &'a point::Archive),
     /// A place of their own.
     Elsewhere(Box<dyn Origin>),
+    /// A tar that another program made.
+    Foreign(foreign::Opened),
 }
 
 impl<'a> Holder<'a> {
@@ -123,12 +153,22 @@ impl<'a> Holder<'a> {
                 let order = Order { manifest, all: false, target: dir, plain: &[], replace: false };
                 origin.restore(context, &order, stage)
             }
+            Self::Foreign(opened) => opened.restore(context, manifest, dir, stage),
+        }
+    }
+
+    /// Mount points in the target where only content and time come back.
+    fn plain(&self) -> &[PathBuf] {
+        match self {
+            Self::Foreign(opened) => &opened.plain,
+            Self::Archive(..) | Self::Elsewhere(_) => &[],
         }
     }
 }
 
-/// The directory that the files go into, and whether it is new; otherwise it is empty.
-fn target(to: &Path, place: &Place) -> Result<(PathBuf, bool)> {
+/// The directory that the files go into, by its real path. It may be new; otherwise it is empty, or, for `mount_points`, the
+/// machine that is being recovered, with nothing in it but directories.
+fn check_target(to: &Path, place: &Place, mount_points: bool) -> Result<PathBuf> {
     let refused =
         |text: String| Failure::refused(text).hint("nothing was written; name a new or an empty directory");
     let parent = match to.parent() {
@@ -149,12 +189,7 @@ fn target(to: &Path, place: &Place) -> Result<(PathBuf, bool)> {
         return Err(refused(format!("{} lies inside of the recovery point", to.display())));
     }
     if !real.exists() {
-        // What comes out may be for root alone, also where the directories above it are not part of it.
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&real)
-            .map_err(|error| refused(format!("{} cannot be made: {error}", to.display())))?;
-        return Ok((real, true));
+        return Ok(real);
     }
     if !real.is_dir() {
         return Err(refused(format!("{} is there already, and is no directory", to.display())));
@@ -164,7 +199,14 @@ fn target(to: &Path, place: &Place) -> Result<(PathBuf, bool)> {
         names.push(readable(entry?.file_name().as_bytes()));
     }
     if names.is_empty() {
-        return Ok((real, false));
+        return Ok(real);
+    }
+    if mount_points {
+        match foreign::takes_files(&real)? {
+            Ok(()) => return Ok(real),
+            Err(Some(file)) => names = vec![readable(file.as_os_str().as_bytes())],
+            Err(None) => {}
+        }
     }
     names.sort();
     Err(refused(format!(
@@ -172,6 +214,20 @@ fn target(to: &Path, place: &Place) -> Result<(PathBuf, bool)> {
         to.display(),
         names.join(", ")
     )))
+}
+
+/// The same, made where it is new; and whether it is.
+fn target(to: &Path, place: &Place, mount_points: bool) -> Result<(PathBuf, bool)> {
+    let real = check_target(to, place, mount_points)?;
+    if real.exists() {
+        return Ok((real, false));
+    }
+    // What comes out may be for root alone, also where the directories above it are not part of it.
+    std::fs::DirBuilder::new().mode(0o700).create(&real).map_err(|error| {
+        Failure::refused(format!("{} cannot be made: {error}", to.display()))
+            .hint("nothing was written; name a new or an empty directory")
+    })?;
+    Ok((real, true))
 }
 
 fn into(
@@ -201,7 +257,7 @@ fn into(
     let mut problems = holder.restore(context, &selected, dir, &stage)?;
     stage.done(format!("{} entries, {}", totals.files, Bytes(totals.bytes)));
     let stage = context.ui.stage_of("compare", totals.bytes);
-    let comparison = backup::compare(&selected, dir, &[], &options, &stage)?;
+    let comparison = backup::compare(&selected, dir, holder.plain(), &options, &stage)?;
     problems.extend(
         comparison
             .differences
