@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::codec::{Codec, Decompressor};
 use crate::digest::{self, Pieces};
 use crate::format::Frame;
 use crate::pipeline::lock;
@@ -12,6 +13,7 @@ use crate::{Error, Stored, verify};
 /// An archive whose files are read one by one, by several threads.
 pub struct Contents {
     archive: Stored,
+    codec: Codec,
     frames: Vec<Frame>,
     digests: Vec<[u8; 32]>,
     /// Where each frame begins in the decompressed archive, and where the last one ends.
@@ -45,6 +47,7 @@ impl Contents {
         starts.push(at);
         Ok(Self {
             archive,
+            codec: trailer.codec,
             frames: trailer.frames,
             digests: trailer.digests,
             starts,
@@ -168,7 +171,10 @@ impl Contents {
         if self.digests.get(number).is_none_or(|digest| blake3::hash(&stored) != *digest) {
             return Err(damaged());
         }
-        let data = zstd::bulk::decompress(&stored, frame.size as usize).map_err(|_| damaged())?;
+        let mut data = Vec::new();
+        Decompressor::new(self.codec)
+            .and_then(|mut one| one.decompress(&stored, &mut data, frame.size as usize))
+            .map_err(|_| damaged())?;
         if data.len() == frame.size as usize { Ok(data) } else { Err(damaged()) }
     }
 }
@@ -205,8 +211,7 @@ mod tests {
             views: Vec::new(),
             only: None,
         };
-        let options =
-            Options { level: 1, threads: 2, codec: crate::Codec::Zstd, cancel: sys::Cancel::default() };
+        let options = Options { codec: Codec::Zstd, level: 1, threads: 2, cancel: sys::Cancel::default() };
         let file = |name: &str| std::fs::File::create(at(name)).unwrap();
         let made = crate::create(&source, &file("a"), &file("m"), &options, &()).unwrap();
         let stored = |name: &str| Stored::open(&at(name)).unwrap();

@@ -500,7 +500,7 @@ mod tests {
         let path = dir.path().join("m");
         manifest::write_all(&path, entries);
         let options =
-            Options { level: 1, threads: 1, codec: crate::Codec::Zstd, cancel: sys::Cancel::default() };
+            Options { codec: crate::Codec::Zstd, level: 1, threads: 1, cancel: sys::Cancel::default() };
         Tree::read(&Stored::open(&path).unwrap(), &options)
     }
 

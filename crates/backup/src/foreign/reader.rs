@@ -126,7 +126,9 @@ impl Reader {
                 // A label.
                 b'V' => self.skip(raw.size.saturating_add(pax::padding(raw.size) as u64))?,
                 b'M' => {
-                    return Err(self.bad("it is a later volume of an archive of several (tar --multi-volume)"));
+                    return Err(
+                        self.bad("it is a later volume of an archive of several (tar --multi-volume)")
+                    );
                 }
                 _ => {
                     raw.name = long_name.unwrap_or(raw.name);

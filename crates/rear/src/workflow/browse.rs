@@ -67,7 +67,7 @@ impl Point {
         let none = || Failure::refused("the recovery point holds no files");
         let seal = self.seal.as_ref().ok_or_else(none)?;
         let facts = seal.archive.as_ref().ok_or_else(none)?;
-        let (manifest, archive) = (self.place.stored(point::MANIFEST)?, self.place.stored(point::ARCHIVE)?);
+        let (manifest, archive) = (self.place.stored(point::MANIFEST)?, seal.archive_in(&self.place)?);
         if point::measure_stored(&manifest, point::MANIFEST, &context.cancel)?
             != *seal.part(point::MANIFEST)?
         {
