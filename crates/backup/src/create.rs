@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -15,6 +14,7 @@ use crate::entry::{Entry, Kind};
 use crate::format::{self, Frame};
 use crate::frames::{Framer, Item, Job, Part, Slot};
 use crate::manifest::{self, Totals, Writer};
+use crate::output::Output;
 use crate::pipeline::{Failure, Queue};
 use crate::walk::Walk;
 use crate::{Error, Exclude, Options, Progress};
@@ -142,6 +142,21 @@ pub fn create(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Created, Error> {
+    let mut archive = archive;
+    create_into(source, &mut archive, manifest, options, progress)
+}
+
+/// The same, wherever the archive goes.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_into(
+    source: &Source,
+    archive: &mut dyn Output,
+    manifest: &File,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Created, Error> {
     let manifest_writer = Writer::new(manifest)?;
     let failure = Failure::default();
     let (free_sender, free) = channel();
@@ -158,7 +173,7 @@ pub fn create(
             scope.spawn(move || work(queue, &done, options));
         }
         drop(done);
-        let failure = &failure;
+        let (failure, archive) = (&failure, &mut *archive);
         let writer = scope.spawn(move || {
             // Moved in, so that the other threads see its end as the end of their channels.
             let (done, free) = (done_receiver, free_sender);
@@ -181,17 +196,12 @@ pub fn create(
     let mut written =
         outcome.1.filter(|written| written.frames.len() as u64 == frames).ok_or_else(incomplete)?;
     let trailer = format::trailer(options.codec, &written.frames, &written.digests)?;
-    let mut file = archive;
-    file.write_all(&trailer).map_err(Error::writing("the archive"))?;
+    archive.write_all(&trailer).map_err(Error::writing("the archive"))?;
     written.hasher.update(&trailer);
     let (manifest_bytes, manifest_blake3, totals) = written.manifest.finish()?;
-    for (file, what) in [(archive, "the archive"), (manifest, "the manifest")] {
-        match file.sync_all() {
-            // A pipe or a special file cannot be flushed.
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {}
-            result => result.map_err(Error::writing(what))?,
-        }
-    }
+    archive.close().map_err(Error::writing("the archive"))?;
+    let mut manifest = manifest;
+    manifest.close().map_err(Error::writing("the manifest"))?;
     let trailer_digest = *blake3::hash(&trailer).as_bytes();
     Ok(Created {
         archive_bytes: written.offset + trailer.len() as u64,
@@ -270,7 +280,7 @@ fn hashes(part: &Part, frame: &[u8]) -> Hashes {
 fn write<'a>(
     done: &Receiver<Result<Done, Error>>,
     free: &Sender<Slot>,
-    mut archive: &File,
+    archive: &mut dyn Output,
     mut manifest: Writer<'a>,
     progress: &dyn Progress,
 ) -> Result<Written<'a>, Error> {

@@ -116,6 +116,8 @@ pub struct Settings {
     pub backup_url: Location,
     /// BACKUP_PROG_COMPRESS_OPTIONS and BACKUP_PROG_COMPRESS_SUFFIX.
     pub compression: Compression,
+    /// MiB.
+    pub backup_split_size: Option<u64>,
     /// 0 stands for all.
     pub backup_threads: u64,
     /// 0 to 19.
@@ -234,6 +236,7 @@ impl Settings {
             iso_recover_unattended: r.word("ISO_RECOVER_MODE").as_deref() == Some("unattended"),
             backup,
             backup_url: backup_url(r, backup),
+            backup_split_size: split_size(r),
             backup_threads: r.number("BACKUP_THREADS").or(compression.threads).unwrap_or(0),
             compression,
             backup_nice: nice(r),
@@ -478,6 +481,17 @@ fn compression(r: &mut Reader<'_>) -> Compression {
         made.suffix = suffix;
     }
     made
+}
+
+fn split_size(r: &mut Reader<'_>) -> Option<u64> {
+    let name = "BACKUP_SPLIT_SIZE";
+    let size = r.number(name)?;
+    if !(16..=1 << 30).contains(&size) {
+        let message = format!("{name} cannot be {size}: volumes have at least 16 MiB.");
+        r.error(name, message, "Write a number of MiB, for example 4095 for FAT32, or leave it out.".into());
+        return None;
+    }
+    Some(size)
 }
 
 fn nice(r: &mut Reader<'_>) -> u8 {

@@ -261,6 +261,7 @@ fn the_compression_is_what_the_options_or_the_suffix_say() {
         ("BACKUP_PROG_COMPRESS_OPTIONS=( --gzip )\nBACKUP_PROG_COMPRESS_SUFFIX=.zst", "another compression"),
         ("BACKUP_PROG_COMPRESS_SUFFIX=/../x", "BACKUP_PROG_COMPRESS_SUFFIX"),
         ("BACKUP_NICE=20", "BACKUP_NICE"),
+        ("BACKUP_SPLIT_SIZE=1", "at least 16"),
         ("BACKUP_IONICE=best", "BACKUP_IONICE"),
     ] {
         assert!(bad(text).to_string().contains(wanted), "{text}");

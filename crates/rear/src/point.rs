@@ -1,7 +1,7 @@
 //! The recovery point: what one `mkbackup` leaves behind, and the seal that says it is complete.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use backup::Stored;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,9 @@ pub struct Archive {
     /// Name of its file.
     #[serde(default = "usual_archive", skip_serializing_if = "is_usual_archive")]
     pub name: String,
+    /// Number of volumes, where it does not lie in one file: then the names of the files end with `.001`, `.002`, …
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub volumes: u32,
     /// Its size in bytes.
     pub bytes: u64,
     /// Its checksum as `backup::verify` computes it.
@@ -116,7 +119,29 @@ fn usual_archive() -> String {
     USUAL_ARCHIVE.to_owned()
 }
 
-fn is_usual_archive(name: &String) -> bool {
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// Most volumes of an archive: their names have three digits, so that the shell puts them in their order.
+pub const VOLUMES: u32 = 999;
+
+/// The name of a volume, counted from 1.
+pub fn volume(archive: &str, number: u32) -> String {
+    format!("{archive}.{number:03}")
+}
+
+impl Archive {
+    /// The names of its files, in their order.
+    pub fn file_names(&self) -> Vec<String> {
+        match self.volumes {
+            0 => vec![self.name.clone()],
+            count => (1..=count.min(VOLUMES)).map(|number| volume(&self.name, number)).collect(),
+        }
+    }
+}
+
+fn is_usual_archive(name: &str) -> bool {
     name == USUAL_ARCHIVE
 }
 
@@ -160,7 +185,7 @@ impl Seal {
         }
         // The name becomes a path.
         if let Some(archive) = &seal.archive
-            && (!is_archive(&archive.name) || archive.name.contains('/'))
+            && (!is_archive(&archive.name) || archive.name.contains('/') || archive.volumes > VOLUMES)
         {
             return Err(damaged(format!("{} is no name of an archive", archive.name)));
         }
@@ -198,7 +223,12 @@ impl Seal {
             .archive
             .as_ref()
             .ok_or_else(|| Failure::refused("the recovery point holds no archive of the files"))?;
-        place.stored(&archive.name)
+        let names = archive.file_names();
+        if let [only] = names.as_slice() {
+            return place.stored(only);
+        }
+        let volumes = names.iter().map(|name| place.stored(name)).collect::<Result<Vec<_>>>()?;
+        Ok(Stored::joined(PathBuf::from(place.shown(&archive.name)), &volumes))
     }
 
     /// Reads a small part and checks it against the seal.

@@ -50,7 +50,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("ISO_RECOVER_MODE", Kind::Word, "", "`unattended`: the entry \"Automatic Recover\" asks nothing, reboots after success, and stops before any write where a decision is missing.")
         .allowed(&["unattended", "(empty)"]),
     Setting::new("ISO_MAX_SIZE", Kind::Number, "", "Size in MiB at which the backup is split to several ISOs.")
-        .refused("One ISO of any size is made, which would not fit on the media you have in mind; use BACKUP_URL=file:///PATH for a backup outside the ISO."),
+        .refused("One ISO of any size is made, which would not fit on the media you have in mind; use BACKUP_URL=file:///PATH for a backup outside the ISO, where BACKUP_SPLIT_SIZE writes it in volumes."),
     Setting::list("ISO_FILES", &[], "Further files in the boot directory of the ISO.")
         .ignored("They are not packed; COPY_AS_IS puts files into the rescue system."),
     Setting::new("ISO_MKISOFS_BIN", Kind::Path, "", "The program that makes the ISO.")

@@ -222,7 +222,8 @@ impl Check<'_> {
                 false
             }
         };
-        if !matches!(self.found.place.size(&archive.name), Ok(Some(_))) {
+        let is_there = |name: &String| matches!(self.found.place.size(name), Ok(Some(_)));
+        if !archive.file_names().iter().all(is_there) {
             // Told before.
             return Ok(());
         }

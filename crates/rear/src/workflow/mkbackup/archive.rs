@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use backup::{Exclude, Problem, ProblemKind};
+use backup::{Exclude, Problem, ProblemKind, Volumes};
 use layout::Bytes;
 use sys::Sys;
 use sys::fs::Staging;
@@ -70,10 +70,34 @@ pub fn create(
     let is_part = shown.source.only.is_some();
     let total = machine.data_bytes();
     let name = format!("{}{}", point::ARCHIVE, context.settings().compression.suffix);
-    let archive = sys::fs::create_private(&dir.join(&name))?;
     let manifest = sys::fs::create_private(&dir.join(point::MANIFEST))?;
     let stage = context.ui.stage_of("archive", total);
-    let created = backup::create(&shown.source, &archive, &manifest, &context.archive_options(), &stage)?;
+    let options = context.archive_options();
+    let (created, files) = match context.settings().backup_split_size {
+        None => {
+            let archive = sys::fs::create_private(&dir.join(&name))?;
+            let created = backup::create(&shown.source, &archive, &manifest, &options, &stage)?;
+            let file = (name.clone(), created.archive_bytes, created.archive_file_blake3.clone());
+            (created, vec![file])
+        }
+        Some(size) => {
+            let mut volumes = Volumes::new(size << 20, |number| {
+                if number > point::VOLUMES {
+                    let most = point::VOLUMES;
+                    return Err(std::io::Error::other(format!(
+                        "more than {most} volumes; set BACKUP_SPLIT_SIZE higher"
+                    )));
+                }
+                sys::fs::create_private(&dir.join(point::volume(&name, number)))
+                    .map_err(std::io::Error::other)
+            });
+            let created = backup::create_into(&shown.source, &mut volumes, &manifest, &options, &stage)?;
+            let files = (1..).zip(volumes.written());
+            let files =
+                files.map(|(number, one)| (point::volume(&name, number), one.bytes, one.blake3.clone()));
+            (created, files.collect())
+        }
+    };
 
     let hidden = std::mem::take(&mut shown.hidden);
     shown.unmount()?;
@@ -120,13 +144,11 @@ pub fn create(
         bytes: created.manifest_bytes,
         blake3: created.manifest_blake3.clone(),
     });
-    parts.push(Part {
-        name: name.clone(),
-        bytes: created.archive_bytes,
-        blake3: created.archive_file_blake3.clone(),
-    });
+    let volumes = context.settings().backup_split_size.map_or(0, |_| u32::try_from(files.len()).unwrap_or(0));
+    parts.extend(files.into_iter().map(|(name, bytes, blake3)| Part { name, bytes, blake3 }));
     let facts = Archive {
         name,
+        volumes,
         bytes: created.archive_bytes,
         blake3: created.archive_blake3.clone(),
         files: created.files,
