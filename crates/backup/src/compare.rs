@@ -21,6 +21,8 @@ use crate::{Error, Options, Progress, escape, machine_path, walk};
 
 /// Entries that a worker takes at a time.
 const BATCH: usize = 64;
+/// Memory for the list of differences, in bytes: some hundred thousand.
+const LIST_BYTES: usize = 64 << 20;
 /// The earliest and latest time that vfat can store: 1980 and 2107, give or take a time zone.
 const VFAT_TIMES: std::ops::RangeInclusive<i64> = 315_446_400..=4_354_905_598;
 
@@ -64,7 +66,8 @@ pub fn compare(
         (0..options.workers()).map(|_| Ok((open()?, open()?))).collect::<Result<_, Error>>()?;
     let (sender, receiver) = sync_channel::<Vec<Entry>>(8);
     let queue = Queue::new(receiver);
-    let differences = Mutex::new(Vec::new());
+    // The list, the bytes that it may still take, and how many differences are not in it.
+    let differences = Mutex::new((Vec::new(), LIST_BYTES, 0_u64));
     let (failure, bytes) = (Failure::default(), AtomicU64::new(0));
     let files = std::thread::scope(|scope| {
         for (dirs, others) in workers {
@@ -87,8 +90,16 @@ pub fn compare(
                             Err(error) => failure.set(error),
                         }
                         let path = machine_path(&entry.path);
-                        lock(differences)
-                            .extend(found.into_iter().map(|what| Difference { path: path.clone(), what }));
+                        let mut list = lock(differences);
+                        for what in found {
+                            let bytes = entry.path.len() + what.len() + 100;
+                            if list.1 > bytes {
+                                list.1 -= bytes;
+                                list.0.push(Difference { path: path.clone(), what });
+                            } else {
+                                list.2 += 1;
+                            }
+                        }
                     }
                 }
             });
@@ -113,8 +124,13 @@ pub fn compare(
         Ok::<u64, Error>(files)
     })?;
     failure.into_result()?;
-    let mut differences = differences.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let list = differences.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (mut differences, _, more) = list;
     differences.sort_by(|one, other| one.path.cmp(&other.path));
+    if more > 0 {
+        let what = format!("{more} more differences; there are too many to list");
+        differences.push(Difference { path: PathBuf::from("/"), what });
+    }
     Ok(Comparison { files, bytes: bytes.into_inner(), differences })
 }
 
@@ -232,7 +248,9 @@ impl Worker<'_> {
 
     fn content(&mut self, entry: &Entry, file: &OwnedFd, found: &mut Vec<String>) -> Result<u64, Error> {
         // Shorter than its size said a moment ago: it has no digest then.
-        let has_holes = entry.segments.is_some();
+        // Holes count as zeros, whether the manifest knows of them or not: terabytes of nothing are not read.
+        let is_sparse = |stat: Stat| stat.blocks.saturating_mul(512) < entry.size;
+        let has_holes = entry.segments.is_some() || metadata::stat_of(file).is_ok_and(is_sparse);
         match digest::of_file(file, entry.size, has_holes, &mut self.buffer, &self.options.cancel)? {
             Ok((digest, read)) => {
                 if digest != entry.digest {

@@ -1,5 +1,7 @@
 //! One entry of a backup: all that is known of one path, and where its content lies in the archive.
 
+use crate::holes;
+
 /// What an entry is. Sockets are never archived: their server makes them anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -66,6 +68,9 @@ impl Kind {
     }
 }
 
+/// No file is longer: the kernel counts offsets in 63 bits. A little less, so that rounding up stays inside.
+const MOST_BYTES: u64 = (1 << 63) - (1 << 32);
+
 /// One entry, as the manifest holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -131,6 +136,19 @@ impl Entry {
         }
     }
 
+    /// Bytes that the entry takes at least in its frame, content apart: a block, its names, attributes and map of holes.
+    pub(crate) fn header_bytes(&self) -> u64 {
+        let attributes = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let names = (self.path.len() + self.link.len() + attributes) as u64;
+        names.max(512) + 4 * self.segments.as_ref().map_or(0, Vec::len) as u64
+    }
+
+    /// Whether sizes are such as a filesystem can have, and only files have them.
+    pub(crate) fn is_size_sound(&self) -> bool {
+        let most = if self.kind == Kind::File { MOST_BYTES } else { 0 };
+        self.size <= most && (self.kind == Kind::File || self.segments.is_none())
+    }
+
     /// Whether the path can be used below a target directory: relative, without `..`, empty or `.` components.
     pub(crate) fn is_path_safe(path: &[u8]) -> bool {
         path == b"."
@@ -147,7 +165,7 @@ impl Entry {
             let sound = *offset >= end && next <= self.size;
             end = next;
             sound
-        })
+        }) && self.segments.as_ref().is_none_or(|segments| segments.len() <= holes::SEGMENTS)
     }
 }
 

@@ -155,6 +155,10 @@ pub(crate) fn read_trailer(file: &Stored) -> Result<Trailer, Error> {
     let size = tables_size(u32::from_le_bytes(count));
     // Checked against the length of the file before any memory is taken.
     let start = length.checked_sub(size).ok_or_else(damaged)?;
+    let count = u64::from(u32::from_le_bytes(count));
+    if !is_table_sound(file, start + 16 + count * 32 + 8, count, start)? {
+        return Err(damaged());
+    }
     let mut bytes = vec![0; usize::try_from(size).map_err(|_| damaged())?];
     read_at(file, path, &mut bytes, start)?;
     parse(&bytes, start, *blake3::hash(&bytes).as_bytes(), codec).ok_or_else(damaged)
@@ -179,6 +183,30 @@ fn last_member(codec: Codec, tail: &[u8]) -> Option<(usize, u64)> {
 fn tables_size(count: u32) -> u64 {
     let count = u64::from(count);
     (8 + 8 + count * 32) + (8 + count * 8 + 9)
+}
+
+/// Looks over the seek table piece by piece. Only a table that fits the file is given memory: a sparse file may have any
+/// length and cost nothing.
+fn is_table_sound(file: &Stored, mut at: u64, count: u64, frames_end: u64) -> Result<bool, Error> {
+    const AT_ONCE: u64 = 8192;
+    let (mut left, mut offset) = (count, 0_u64);
+    let mut piece = [0; 8 * AT_ONCE as usize];
+    while left > 0 {
+        let now = left.min(AT_ONCE);
+        let bytes = &mut piece[..8 * usize::try_from(now).unwrap_or(0)];
+        read_at(file, file.path(), bytes, at)?;
+        for entry in bytes.as_chunks::<8>().0 {
+            let [s0, s1, s2, s3, ..] = *entry;
+            let stored = u32::from_le_bytes([s0, s1, s2, s3]);
+            // No frame is empty.
+            if stored == 0 || stored > FRAME_LIMIT {
+                return Ok(false);
+            }
+            offset += u64::from(stored);
+        }
+        (at, left) = (at + bytes.len() as u64, left - now);
+    }
+    Ok(offset == frames_end)
 }
 
 fn parse(bytes: &[u8], start: u64, digest: [u8; 32], codec: Codec) -> Option<Trailer> {

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 /// archive in whole blocks of this size.
 const BLOCK: u64 = 512;
 /// A file in more parts than this keeps only its larger holes, so that its map stays small.
-const SEGMENTS: usize = 65_536;
+pub const SEGMENTS: usize = 65_536;
 
 /// The parts of the file that hold data, as (offset, length); `None` for a file without holes.
 ///

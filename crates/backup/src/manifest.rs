@@ -136,7 +136,7 @@ fn parse(text: &[u8]) -> Result<Entry, String> {
     if !Entry::is_path_safe(&entry.path) || !linked {
         return Err(format!("the path '{}' leads out of the machine", line.p));
     }
-    if !entry.are_segments_sound() || entry.mtime.1 >= 1_000_000_000 {
+    if !entry.is_size_sound() || !entry.are_segments_sound() || entry.mtime.1 >= 1_000_000_000 {
         return Err(format!("the entry '{}' contradicts itself", line.p));
     }
     Ok(entry)
@@ -192,7 +192,8 @@ impl<'a> Writer<'a> {
     /// The file cannot be written.
     pub fn append(&mut self, lines: &[u8], totals: Totals) -> Result<(), Error> {
         self.totals.files += totals.files;
-        self.totals.bytes += totals.bytes;
+        // What a hostile manifest says that it holds may be more than can be.
+        self.totals.bytes = self.totals.bytes.saturating_add(totals.bytes);
         self.encoder.write_all(lines).map_err(Error::writing("the manifest"))
     }
 
@@ -356,10 +357,10 @@ mod tests {
             (any::<(u32, u32)>(), any::<u32>(), any::<Option<[u8; 32]>>(), any::<u64>(), any::<u32>()),
         )
             .prop_map(|(path, numbers, (link, xattrs), (device, flags, digest, size, offset))| {
-                let mut entry = Entry::new(path, Kind::Symlink);
+                let mut entry = Entry::new(path, Kind::File);
                 (entry.mode, entry.uid, entry.gid) = (numbers.0, numbers.1, numbers.2);
                 entry.mtime = (numbers.3, numbers.4);
-                Entry { link, xattrs, device, flags, digest, size, offset, ..entry }
+                Entry { link, xattrs, device, flags, digest, size: size >> 2, offset, ..entry }
             })
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, IFlags, Mode, StatxAttributes, StatxFlags, Timespec, Timestamps, XattrFlags,
+    AtFlags, FileType, IFlags, Mode, OFlags, StatxAttributes, StatxFlags, Timespec, Timestamps, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -244,7 +244,7 @@ pub fn apply_at(dir: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Vec<String> 
     note("its owner", rustix::fs::chownat(dir, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW));
     if entry.kind != Kind::Symlink {
         let mode = Mode::from_raw_mode(entry.mode);
-        note("its mode", rustix::fs::chmodat(dir, name, mode, AtFlags::empty()));
+        note("its mode", change_mode(dir, name, mode));
     }
     for (key, value) in &entry.xattrs {
         let label = format!("the attribute {}", crate::escape::encode(key));
@@ -254,6 +254,19 @@ pub fn apply_at(dir: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Vec<String> 
     let times = timestamps(entry.mtime);
     note("its time", rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW));
     failed
+}
+
+/// Changes the mode of what has that name, and never of what a link there points to: `fchmodat(2)` follows links, and its
+/// form that does not is younger (6.6) than the kernels that we run on.
+fn change_mode(dir: BorrowedFd<'_>, name: &[u8], mode: Mode) -> Result<(), Errno> {
+    let file =
+        rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if stat_of(&file)?.kind == Some(Kind::Symlink) {
+        return Err(Errno::LOOP);
+    }
+    // The descriptor stands for the very file that was looked at.
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+    rustix::fs::chmod(path, mode)
 }
 
 fn uid(id: u32) -> rustix::fs::Uid {

@@ -75,7 +75,7 @@ pub fn prove(
             scope.spawn(move || Worker { shared, stored: Vec::new(), data: Vec::new() }.run(queue));
         }
         // The queue ends with it, and the workers with the queue.
-        Feeder { shared, manifest, jobs: sender, frame: 0, pieces: Vec::new() }.run()
+        Feeder { shared, manifest, jobs: sender, frame: 0, headers: 0, pieces: Vec::new() }.run()
     });
     let files = match shared.failure.take() {
         Some(error) => return Err(error),
@@ -153,8 +153,9 @@ struct Feeder<'a, 'b> {
     shared: &'a Shared<'b>,
     manifest: &'a Stored,
     jobs: SyncSender<Job>,
-    /// The frame that is being described.
+    /// The frame that is being described, and the bytes of headers in it so far.
     frame: u64,
+    headers: u64,
     pieces: Vec<Piece>,
 }
 
@@ -173,6 +174,11 @@ impl Feeder<'_, '_> {
                 return Err(self.foreign(&entry));
             }
             self.send_until(entry.frame)?;
+            // They wait in memory, so they must be what the frame can hold.
+            self.headers += entry.header_bytes();
+            if self.headers > size {
+                return Err(self.foreign(&entry));
+            }
             if entry.kind == Kind::File && entry.stored() > size.saturating_sub(u64::from(entry.offset)) {
                 self.large(entry)?;
             } else {
@@ -204,7 +210,7 @@ impl Feeder<'_, '_> {
                 what: "verify the archive".into(),
                 source: std::io::Error::other("a worker thread ended too early"),
             })?;
-            self.frame += 1;
+            (self.frame, self.headers) = (self.frame + 1, 0);
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 //! the target can be reached ([`crate::dirs`]). What cannot be restored exactly is listed by name; the content as
 //! such is guarded by the checksum of each frame, and proven by [`compare`](crate::compare()).
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,6 +64,9 @@ pub struct Restored {
     pub problems: Vec<RestoreProblem>,
 }
 
+/// Memory for the list of problems, in bytes: some hundred thousand. A disk that fails at every file must not take it all.
+const PROBLEM_BYTES: usize = 64 << 20;
+
 /// Work for one thread.
 enum Unit {
     /// Entries whose content lies in one frame.
@@ -95,6 +100,9 @@ pub(crate) struct Shared<'a> {
     pub replace: bool,
     plain: Vec<Vec<u8>>,
     pub problems: Mutex<Vec<RestoreProblem>>,
+    /// Bytes that the list of problems may still take, and how many problems are not in it.
+    room_for_problems: AtomicUsize,
+    more_problems: AtomicUsize,
     /// Files with inode flags, which are set at the very end.
     pub flagged: Mutex<Vec<(Vec<u8>, u32)>>,
     pub failure: Failure,
@@ -109,6 +117,8 @@ impl<'a> Shared<'a> {
             replace,
             plain: plain.iter().map(|path| walk::stored_path(path)).collect(),
             problems: Mutex::default(),
+            room_for_problems: AtomicUsize::new(PROBLEM_BYTES),
+            more_problems: AtomicUsize::new(0),
             flagged: Mutex::default(),
             failure: Failure::default(),
             options,
@@ -120,6 +130,11 @@ impl<'a> Shared<'a> {
     pub fn take_problems(&self) -> Vec<RestoreProblem> {
         let mut problems = std::mem::take(&mut *lock(&self.problems));
         problems.sort_by(|one, other| one.path.cmp(&other.path));
+        let more = self.more_problems.load(Ordering::Relaxed);
+        if more > 0 {
+            let detail = format!("{more} more files have problems; there are too many to list");
+            problems.push(RestoreProblem { path: PathBuf::from("/"), detail });
+        }
         problems
     }
 
@@ -148,7 +163,23 @@ impl<'a> Shared<'a> {
     }
 
     pub fn problem(&self, path: &[u8], detail: String) {
-        lock(&self.problems).push(RestoreProblem { path: machine_path(path), detail });
+        let room = self.room_for_problems.fetch_sub(path.len() + detail.len() + 100, Ordering::Relaxed);
+        if (1..=PROBLEM_BYTES).contains(&room) {
+            lock(&self.problems).push(RestoreProblem { path: machine_path(path), detail });
+        } else {
+            self.room_for_problems.store(0, Ordering::Relaxed);
+            self.more_problems.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes inode flags for the end. An entry that stands in the manifest again and again is kept once.
+    pub fn flag(&self, path: &[u8], flags: u32) {
+        let mut flagged = lock(&self.flagged);
+        flagged.push((path.to_vec(), flags));
+        if flagged.len() >= 1 << 20 && flagged.len().is_power_of_two() {
+            flagged.sort();
+            flagged.dedup();
+        }
     }
 
     pub fn is_plain(&self, path: &[u8]) -> bool {
@@ -217,6 +248,8 @@ impl Feeder<'_, '_> {
     fn run(mut self, manifest: &Path) -> Result<Settle, Error> {
         let mut settle = Settle::default();
         let mut unit = (0, Vec::new());
+        let mut headers = 0;
+        let (state, mut made) = (RandomState::new(), HashSet::new());
         let mut reader = Reader::open(manifest)?;
         for entry in &mut reader {
             let entry = entry?;
@@ -226,12 +259,23 @@ impl Feeder<'_, '_> {
             }
             if entry.frame != unit.0 {
                 self.send(Unit::Files(unit.0, std::mem::take(&mut unit.1)))?;
-                unit.0 = entry.frame;
+                (unit.0, headers) = (entry.frame, 0);
+            }
+            // They wait in memory, so they must be what the frame can hold.
+            headers += entry.header_bytes();
+            if headers > u64::from(self.shared.frame(entry.frame, manifest)?.size) {
+                return Err(Error::manifest(manifest, "it does not belong to this archive"));
             }
             match entry.kind {
                 Kind::Directory => {
-                    directory(self.shared, &mut self.dirs, &entry);
-                    settle.directories.push(entry);
+                    if !made.insert(state.hash_one(&entry.path)) {
+                        let path = machine_path(&entry.path);
+                        let detail = format!("it lists the directory {} twice", path.display());
+                        return Err(Error::manifest(manifest, detail));
+                    }
+                    if directory(self.shared, &mut self.dirs, &entry) {
+                        settle.directories.push(entry);
+                    }
                 }
                 Kind::HardLink => settle.links += 1,
                 Kind::File if entry.stored() > self.source.room(&entry, manifest)? => {
@@ -258,6 +302,15 @@ impl Feeder<'_, '_> {
 
     /// Makes a file of several frames, and hands out each frame.
     fn large(&mut self, entry: Entry, manifest: &Path) -> Result<(), Error> {
+        // All its parts are there before a file is made of their size.
+        let mut parts = Vec::new();
+        let (mut at, mut frame, mut start) = (0, entry.frame, u64::from(entry.offset));
+        while at < entry.stored() {
+            let size = u64::from(self.source.frame(frame, manifest)?.size);
+            parts.push((frame, usize::try_from(start).unwrap_or(0), at));
+            at += size.saturating_sub(start);
+            (frame, start) = (frame + 1, 0);
+        }
         self.shared.progress.add(0, 1);
         let made = create_file(&mut self.dirs, &entry, self.shared.replace).and_then(|file| {
             rustix::fs::ftruncate(&file, entry.size)?;
@@ -270,14 +323,6 @@ impl Feeder<'_, '_> {
                 return Ok(());
             }
         };
-        let mut parts = Vec::new();
-        let (mut at, mut frame, mut start) = (0, entry.frame, u64::from(entry.offset));
-        while at < entry.stored() {
-            let size = u64::from(self.source.frame(frame, manifest)?.size);
-            parts.push((frame, usize::try_from(start).unwrap_or(0), at));
-            at += size.saturating_sub(start);
-            (frame, start) = (frame + 1, 0);
-        }
         let mut position = 0;
         let whole = vec![(0, entry.size)];
         let segments = entry.segments.as_ref().unwrap_or(&whole).iter().map(|(offset, length)| {
@@ -293,11 +338,11 @@ impl Feeder<'_, '_> {
     }
 }
 
-/// Makes a directory: private until its metadata is set at the very end.
-pub(crate) fn directory(shared: &Shared<'_>, dirs: &mut Dirs, entry: &Entry) {
+/// Makes a directory: private until its metadata is set at the very end. False where it is not there then.
+pub(crate) fn directory(shared: &Shared<'_>, dirs: &mut Dirs, entry: &Entry) -> bool {
     shared.progress.add(0, 1);
     if entry.path == b"." {
-        return;
+        return true;
     }
     let (parent, name) = split(&entry.path);
     let made = dirs.open(parent).and_then(|dir| {
@@ -318,7 +363,9 @@ pub(crate) fn directory(shared: &Shared<'_>, dirs: &mut Dirs, entry: &Entry) {
     });
     if let Err(error) = made {
         shared.failed(&entry.path, "cannot create the directory", error);
+        return false;
     }
+    true
 }
 
 /// Opens a new file; with `replace`, in the place of whatever has its name.
@@ -535,7 +582,7 @@ pub(crate) fn finish(shared: &Shared<'_>, entry: &Entry, file: &OwnedFd) {
     }
     metadata::apply(file, entry).into_iter().for_each(|detail| shared.problem(&entry.path, detail));
     if entry.flags != 0 {
-        lock(&shared.flagged).push((entry.path.clone(), entry.flags));
+        shared.flag(&entry.path, entry.flags);
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn write(
         let mut entry = entry?;
         if is_out(&entry) {
             left.files += 1;
-            left.bytes += entry.stored();
+            left.bytes = left.bytes.saturating_add(entry.stored());
             if wanted.contains(&entry.path) {
                 firsts.insert(entry.path.clone(), entry);
             }

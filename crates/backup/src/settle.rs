@@ -89,6 +89,6 @@ fn directory(entry: &Entry, dirs: &Dirs, shared: &Shared<'_>) {
     }
     metadata::apply(&fd, entry).into_iter().for_each(|detail| shared.problem(&entry.path, detail));
     if entry.flags != 0 {
-        lock(&shared.flagged).push((entry.path.clone(), entry.flags));
+        shared.flag(&entry.path, entry.flags);
     }
 }

@@ -16,11 +16,15 @@ use crate::create::{Only, Problem, ProblemKind, Source};
 use crate::dirs::open_dir;
 use crate::entry::{Entry, Kind};
 use crate::exclude::Verdict;
-use crate::metadata::{self, Stat, Xattrs};
+use crate::metadata::{self, Stat, Xattr, Xattrs};
 use crate::{Error, Options, machine_path};
 
 /// Directories that are kept open on the way down; above them they are opened again when needed.
 const OPEN_LEVELS: usize = 128;
+
+/// Bytes of attributes that a file may have: more would fit neither in a frame nor in a line of the manifest, which have
+/// limits so that a damaged one cannot take all memory. XFS and btrfs can hold more.
+const MOST_ATTRIBUTES: usize = 16 << 20;
 
 /// Takes what the walk finds.
 pub trait Sink {
@@ -472,6 +476,10 @@ impl<'a, S: Sink> Walk<'a, S> {
             self.xattrs.at(&metadata::path_in(dir, name))
         });
         match found {
+            Ok(xattrs) if bytes_of(&xattrs) > MOST_ATTRIBUTES => {
+                self.too_large(&path);
+                return Ok(());
+            }
             Ok(xattrs) => entry.xattrs = xattrs,
             Err(error) => {
                 self.refused(&path, error);
@@ -509,6 +517,7 @@ impl<'a, S: Sink> Walk<'a, S> {
     /// Adds what can only be read from the open file.
     fn complete(&mut self, entry: &mut Entry, fd: BorrowedFd<'_>, dev: (u32, u32)) {
         match self.xattrs.of(fd) {
+            Ok(xattrs) if bytes_of(&xattrs) > MOST_ATTRIBUTES => self.too_large(&entry.path),
             Ok(xattrs) => entry.xattrs = xattrs,
             Err(error) => self.problem(
                 &entry.path,
@@ -530,6 +539,11 @@ impl<'a, S: Sink> Walk<'a, S> {
         }
     }
 
+    fn too_large(&mut self, path: &[u8]) {
+        let detail = format!("its extended attributes are larger than {} MiB", MOST_ATTRIBUTES >> 20);
+        self.problem(path, ProblemKind::Unreadable, &detail);
+    }
+
     fn refused(&mut self, path: &[u8], error: Errno) {
         let kind = if error == Errno::NOENT { ProblemKind::Vanished } else { ProblemKind::Unreadable };
         self.problem(path, kind, &std::io::Error::from(error).to_string());
@@ -538,6 +552,10 @@ impl<'a, S: Sink> Walk<'a, S> {
     fn problem(&mut self, path: &[u8], kind: ProblemKind, detail: &str) {
         self.sink.problem(Problem { path: machine_path(path), kind, detail: detail.to_owned() });
     }
+}
+
+fn bytes_of(xattrs: &[Xattr]) -> usize {
+    xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd, Error> {
