@@ -11,7 +11,7 @@ use crate::digest::PIECE;
 use crate::entry::{Entry, Kind};
 use crate::format::FRAME;
 use crate::metadata::{self, Stat};
-use crate::walk::Sink;
+use crate::walk::{Sink, Taken};
 use crate::{Error, holes, machine_path, pax};
 
 /// A stretch of a file's content.
@@ -142,7 +142,7 @@ impl<'a> Framer<'a> {
     }
 
     /// A file whose content fits into a frame.
-    fn small(&mut self, mut entry: Entry, mut reading: Reading<'_>) -> Result<bool, Error> {
+    fn small(&mut self, mut entry: Entry, mut reading: Reading<'_>, again: bool) -> Result<Taken, Error> {
         let stored = entry.stored();
         self.begin(&mut entry, stored)?;
         let start = self.slot.used;
@@ -153,16 +153,21 @@ impl<'a> Framer<'a> {
         if reading.got == 0 && reading.error.is_some() {
             self.slot.used = start - self.header.len();
             self.report(&entry.path, &reading);
-            return Ok(false);
+            return Ok(Taken::Nothing);
+        }
+        if again && reading.error.is_none() && reading.has_changed() {
+            self.slot.used = start - self.header.len();
+            return Ok(Taken::Changed);
         }
         self.slot.zeros(pax::padding(entry.stored()));
         self.report(&entry.path, &reading);
         self.slot.items.push(Item::Whole(entry, part));
-        Ok(true)
+        Ok(Taken::Whole)
     }
 
-    /// A file that gets frames of its own. Its parts are cut where the digest has pieces.
-    fn large(&mut self, mut entry: Entry, mut reading: Reading<'_>) -> Result<bool, Error> {
+    /// A file that gets frames of its own. Its parts are cut where the digest has pieces. It is not read again when it
+    /// changes: what was read first is written already.
+    fn large(&mut self, mut entry: Entry, mut reading: Reading<'_>) -> Result<Taken, Error> {
         if self.slot.used > 0 {
             self.flush()?;
         }
@@ -197,7 +202,7 @@ impl<'a> Framer<'a> {
         self.report(&entry.path, &reading);
         self.slot.items.push(Item::Large(part, Some(Box::new(entry))));
         self.flush()?;
-        Ok(true)
+        Ok(Taken::Whole)
     }
 
     /// Lists the file when its content is not what it should be.
@@ -232,6 +237,11 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Whether the file is not what it was before it was read.
+    fn has_changed(&self) -> bool {
+        self.short || metadata::stat_of(self.file).is_ok_and(|after| self.before.differs(&after))
+    }
+
     /// Reads to fill the room; what cannot be read becomes zeros, because the header has promised the length.
     fn fill(&mut self, room: &mut [u8], mut offset: u64) {
         let mut at = 0;
@@ -262,11 +272,11 @@ impl Sink for Framer<'_> {
         Ok(())
     }
 
-    fn file(&mut self, mut entry: Entry, file: OwnedFd, before: &Stat) -> Result<bool, Error> {
+    fn file(&mut self, mut entry: Entry, file: OwnedFd, before: &Stat, again: bool) -> Result<Taken, Error> {
         debug_assert_eq!(entry.kind, Kind::File);
         if entry.size == 0 {
             self.entry(entry, before.links)?;
-            return Ok(true);
+            return Ok(Taken::Whole);
         }
         if entry.segments.is_none() && before.blocks.saturating_mul(512) < entry.size {
             match holes::segments(&file, entry.size) {
@@ -275,16 +285,54 @@ impl Sink for Framer<'_> {
                     let detail = std::io::Error::from(error).to_string();
                     let path = machine_path(&entry.path);
                     self.problem(Problem { path, kind: ProblemKind::Unreadable, detail });
-                    return Ok(false);
+                    return Ok(Taken::Nothing);
                 }
             }
         }
         let segments = entry.segments.clone().unwrap_or_else(|| vec![(0, entry.size)]);
         let reading = Reading { file: &file, before, segments, got: 0, short: false, error: None };
-        if entry.stored() <= FRAME as u64 { self.small(entry, reading) } else { self.large(entry, reading) }
+        if entry.stored() <= FRAME as u64 {
+            self.small(entry, reading, again)
+        } else {
+            self.large(entry, reading)
+        }
     }
 
     fn problem(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn what_changed_while_it_was_read_is_given_back_and_at_last_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let cancel = sys::Cancel::default();
+        let ((give, free), (jobs, _full)) = (channel(), channel());
+        give.send(Slot::default()).unwrap();
+        let mut framer = Framer::new(&cancel, free, jobs).unwrap();
+        let open = || OwnedFd::from(std::fs::File::open(&path).unwrap());
+        for (before, now) in [("shorter", "now it is longer"), ("it was longer", "short")] {
+            std::fs::write(&path, before).unwrap();
+            let stat = metadata::stat_of(open()).unwrap();
+            std::fs::write(&path, now).unwrap();
+            let entry = || stat.entry(b"file".to_vec(), Kind::File);
+            let used = framer.slot.used;
+            assert_eq!(framer.file(entry(), open(), &stat, true).unwrap(), Taken::Changed);
+            assert_eq!((framer.slot.used, framer.problems.len()), (used, 0));
+            assert_eq!(framer.file(entry(), open(), &stat, false).unwrap(), Taken::Whole);
+            assert_eq!(framer.problems.pop().map(|problem| problem.kind), Some(ProblemKind::Changed));
+            // As long as its header says, whatever it is now.
+            assert_eq!(framer.slot.used, used + framer.header.len() + pax::BLOCK);
+            let stat = metadata::stat_of(open()).unwrap();
+            let entry = stat.entry(b"file".to_vec(), Kind::File);
+            assert_eq!(framer.file(entry, open(), &stat, true).unwrap(), Taken::Whole);
+            assert_eq!(framer.problems.len(), 0);
+        }
     }
 }

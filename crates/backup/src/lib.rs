@@ -78,7 +78,7 @@ pub use stored::{Stored, StoredReader};
 pub use target::{Hand, Target, TargetFile};
 pub use tree::{Attributes, Content, Node, Tree};
 pub use verify::{verify, verify_index};
-pub use walk::{Sink, Walk, stored_path};
+pub use walk::{Sink, Taken, Walk, stored_path};
 
 /// How hard and how wide to work.
 #[derive(Clone, Debug)]

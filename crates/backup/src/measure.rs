@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use crate::create::{Problem, Source};
 use crate::entry::Entry;
 use crate::metadata::Stat;
-use crate::walk::{Sink, Walk};
+use crate::walk::{Sink, Taken, Walk};
 use crate::{Error, Options};
 
 /// Unit of [`Stat::blocks`], in bytes.
@@ -19,15 +19,15 @@ impl Sink for Sum {
         Ok(())
     }
 
-    fn file(&mut self, entry: Entry, _file: OwnedFd, stat: &Stat) -> Result<bool, Error> {
+    fn file(&mut self, entry: Entry, _file: OwnedFd, stat: &Stat, _again: bool) -> Result<Taken, Error> {
         if entry.segments.is_some() {
             self.0 = self.0.saturating_add(entry.stored());
-            return Ok(true);
+            return Ok(Taken::Whole);
         }
         // The blocks of a file with holes say what is in it; those of a compressed one are less than its content.
         let blocks = stat.blocks.saturating_mul(BLOCK);
         self.0 = self.0.saturating_add(blocks.min(stat.size));
-        Ok(true)
+        Ok(Taken::Whole)
     }
 
     /// The run that makes the archive names them.

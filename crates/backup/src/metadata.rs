@@ -276,3 +276,26 @@ fn uid(id: u32) -> rustix::fs::Uid {
 fn gid(id: u32) -> rustix::fs::Gid {
     rustix::fs::Gid::from_raw(id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_has_become_a_link_leads_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        std::fs::write(&file, b"").unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        let mut entry = Entry::new(b"link".to_vec(), Kind::Fifo);
+        (entry.mode, entry.mtime) = (0o4777, (1000, 0));
+        (entry.uid, entry.gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let before = std::fs::metadata(&file).unwrap().modified().unwrap();
+        let failed = apply_at(std::fs::File::open(dir.path()).unwrap().as_fd(), b"link", &entry);
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        let after = std::fs::metadata(&file).unwrap();
+        assert_eq!((after.permissions().mode() & 0o7777, after.modified().unwrap()), (0o600, before));
+    }
+}

@@ -74,8 +74,7 @@ impl<'a> Target<'a> {
         let settle = Settle { directories, links, totals };
         let totals = settle.run(&self.shared, manifest, self.open()?, self.open()?)?;
         self.shared.failure.take().map_or(Ok(()), Err)?;
-        let mut problems = std::mem::take(&mut *lock(&self.shared.problems));
-        problems.sort_by(|one, other| one.path.cmp(&other.path));
+        let mut problems = self.shared.take_problems();
         problems.dedup();
         Ok(Restored { files: totals.files, bytes: totals.bytes, problems })
     }

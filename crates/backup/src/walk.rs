@@ -26,6 +26,20 @@ const OPEN_LEVELS: usize = 128;
 /// limits so that a damaged one cannot take all memory. XFS and btrfs can hold more.
 const MOST_ATTRIBUTES: usize = 16 << 20;
 
+/// How often a file that changes while it is read is read at most.
+const READS: usize = 3;
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in the archive.
+    Whole,
+    /// Nothing of it could be archived; that was listed.
+    Nothing,
+    /// It changed meanwhile, and nothing of it is kept.
+    Changed,
+}
+
 /// Takes what the walk finds.
 pub trait Sink {
     /// An entry without content, and how many names it has (1 for a directory).
@@ -33,12 +47,12 @@ pub trait Sink {
     /// # Errors
     /// The run cannot go on.
     fn entry(&mut self, entry: Entry, names: u32) -> Result<(), Error>;
-    /// A file with its open descriptor; false when nothing of it could be archived. Where the entry has segments
-    /// already, these and no others are archived.
+    /// A file with its open descriptor. Where the entry has segments already, these and no others are archived. One that
+    /// changes while it is read may be given back only where `again` says that it can be read once more.
     ///
     /// # Errors
     /// The run cannot go on.
-    fn file(&mut self, entry: Entry, file: OwnedFd, stat: &Stat) -> Result<bool, Error>;
+    fn file(&mut self, entry: Entry, file: OwnedFd, stat: &Stat, again: bool) -> Result<Taken, Error>;
     /// Something that is missing from the archive, or not as it should be.
     fn problem(&mut self, problem: Problem);
 }
@@ -411,6 +425,24 @@ impl<'a, S: Sink> Walk<'a, S> {
     }
 
     fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: Vec<u8>) -> Result<(), Error> {
+        let mut left = READS;
+        while left > 0 {
+            left -= 1;
+            if !self.file_once(dir, name, path.clone(), left > 0)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// True when it changed and shall be read again.
+    fn file_once(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        path: Vec<u8>,
+        again: bool,
+    ) -> Result<bool, Error> {
         // Never blocks, should a pipe have taken the file's place.
         let opened =
             open_quietly(dir, name, OFlags::NONBLOCK).and_then(|fd| Ok((metadata::stat_of(&fd)?, fd)));
@@ -418,25 +450,26 @@ impl<'a, S: Sink> Walk<'a, S> {
             Ok((stat, fd)) if stat.kind == Some(Kind::File) => (stat, fd),
             Ok(_) | Err(Errno::LOOP) => {
                 self.problem(&path, ProblemKind::Changed, "it was replaced while it was read");
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => {
                 self.refused(&path, error);
-                return Ok(());
+                return Ok(false);
             }
         };
         if self.is_further_name(&stat, &path)? {
-            return Ok(());
+            return Ok(false);
         }
         let mut entry = stat.entry(path.clone(), Kind::File);
         self.complete(&mut entry, fd.as_fd(), stat.dev);
         if self.hollow_ids.contains(&(stat.dev, stat.ino)) {
             entry.segments = Some(Vec::new());
         }
-        if self.sink.file(entry, fd, &stat)? {
+        let taken = self.sink.file(entry, fd, &stat, again)?;
+        if taken == Taken::Whole {
             self.remember(&stat, path);
         }
-        Ok(())
+        Ok(taken == Taken::Changed)
     }
 
     /// Anything but a file and a directory.
@@ -575,6 +608,47 @@ fn open_quietly(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<Owned
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Finds that the file changes, whenever it may.
+    #[derive(Default)]
+    struct Restless(Vec<(bool, u64)>);
+
+    impl Sink for Restless {
+        fn entry(&mut self, _entry: Entry, _names: u32) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn file(&mut self, entry: Entry, file: OwnedFd, _: &Stat, again: bool) -> Result<Taken, Error> {
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+            std::fs::write(path, vec![1; usize::try_from(entry.size).unwrap() + 1]).unwrap();
+            self.0.push((again, entry.size));
+            Ok(if again { Taken::Changed } else { Taken::Whole })
+        }
+
+        fn problem(&mut self, problem: Problem) {
+            panic!("{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_restless_file_is_looked_at_anew_and_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), b"").unwrap();
+        let source = Source {
+            root: dir.path().to_owned(),
+            mounts: vec![PathBuf::from("/")],
+            exclude: crate::Exclude::default(),
+            skip_paths: Vec::new(),
+            hollow: Vec::new(),
+            views: Vec::new(),
+            only: None,
+        };
+        let options =
+            Options { codec: crate::Codec::Zstd, level: 1, threads: 1, cancel: sys::Cancel::default() };
+        let mut sink = Restless::default();
+        Walk::new(&source, &options, &mut sink).unwrap().run().unwrap();
+        assert_eq!(sink.0, [(true, 0), (true, 1), (false, 2)]);
+    }
 
     #[test]
     fn stored_paths() {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use backup::{Entry, ManifestWriter, Options, Problem, ProblemKind, Progress, Sink, Source, Stat, Walk};
+use backup::{Entry, ManifestWriter, Options, Problem, ProblemKind, Progress, Sink, Source, Stat, Taken, Walk};
 
 use crate::backend::FileKind;
 use crate::error::{Error, Result};
@@ -102,9 +102,15 @@ impl Sink for Gather<'_> {
         self.push(Item { entry, names, file: None })
     }
 
-    fn file(&mut self, entry: Entry, file: OwnedFd, stat: &Stat) -> std::result::Result<bool, backup::Error> {
+    fn file(
+        &mut self,
+        entry: Entry,
+        file: OwnedFd,
+        stat: &Stat,
+        _again: bool,
+    ) -> std::result::Result<Taken, backup::Error> {
         self.push(Item { entry, names: stat.links, file: Some((file, stat.clone())) })?;
-        Ok(true)
+        Ok(Taken::Whole)
     }
 
     fn problem(&mut self, problem: Problem) {

@@ -15,7 +15,7 @@ use crate::entry::{Entry, Kind};
 use crate::manifest::{self, Totals, Writer};
 use crate::metadata::{self, Stat};
 use crate::pipeline::{Failure, Queue};
-use crate::walk::{self, Sink, Walk};
+use crate::walk::{self, Sink, Taken, Walk};
 use crate::{Error, Options, Progress, digest, holes, machine_path};
 
 /// Entries on their way at a time; as many files may be open.
@@ -144,10 +144,10 @@ impl Sink for Indexer<'_> {
         self.send(entry, None)
     }
 
-    fn file(&mut self, entry: Entry, file: OwnedFd, stat: &Stat) -> Result<bool, Error> {
+    fn file(&mut self, entry: Entry, file: OwnedFd, stat: &Stat, _again: bool) -> Result<Taken, Error> {
         let stat = stat.clone();
         self.send(entry, Some((file, stat)))?;
-        Ok(true)
+        Ok(Taken::Whole)
     }
 
     fn problem(&mut self, problem: Problem) {
