@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask demo`, `test`, `vm`, `bench`, `build`, `man`.
+//! Developer commands: `cargo xtask demo`, `test`, `vm`, `bench`, `bench-engine`, `build`, `man`.
 //!
 //! They build the workspace with cargo and prove it in virtual machines with the `drill` crate. What a command
 //! needs on the host it installs with apt, and says so before it does.
 
 mod bench;
 mod demo;
+mod engine;
 mod man;
 mod shop;
 mod storage;
@@ -73,6 +74,8 @@ enum Command {
     },
     /// Measures scenario A beside the Bash program (Debian's package `rear`)
     Bench,
+    /// Measures the archive beside tar, restic, borg and mksquashfs on one tree
+    BenchEngine(engine::Options),
     /// Builds the static release binary
     Build,
     /// Makes the manual page and the shell completions (below target/man/)
@@ -101,6 +104,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Storage { list: true, .. } => storage::list(&shop),
         Command::Storage { names, all, recreate, .. } => storage::run(&shop, &names, all, recreate),
         Command::Bench => bench::run(&shop),
+        Command::BenchEngine(options) => engine::run(&shop, &options),
         Command::Man => man::run(&shop.root.join("target/man")).map(|()| ExitCode::SUCCESS),
         Command::Build => shop.build().map(|binary| {
             println!("{}", binary.display());

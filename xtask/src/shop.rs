@@ -78,7 +78,7 @@ impl Shop {
         self.install(&sys, missing)
     }
 
-    fn install(&self, sys: &sys::Real, missing: Vec<String>) -> Result<()> {
+    pub(crate) fn install(&self, sys: &sys::Real, missing: Vec<String>) -> Result<()> {
         if missing.is_empty() {
             return Ok(());
         }
@@ -156,6 +156,27 @@ impl Shop {
             ["build", "--quiet", "--release", "--target", TARGET, "-p", "apply", "--example", "recreate"];
         self.cargo(&build)?;
         Ok(self.built("examples/recreate"))
+    }
+
+    /// Builds the static program of the engine's measurement, with the libraries as the product has them, and gives its path.
+    pub(crate) fn build_bench(&self) -> Result<PathBuf> {
+        self.provide(false)?;
+        self.target()?;
+        let build = [
+            "build",
+            "--quiet",
+            "--release",
+            "--target",
+            TARGET,
+            "-p",
+            "rear",
+            "-p",
+            "backup",
+            "--example",
+            "bench",
+        ];
+        self.cargo(&build)?;
+        Ok(self.built("examples/bench"))
     }
 
     /// Where cargo puts a static release binary.

@@ -1,27 +1,53 @@
-//! Archives a tree, verifies, restores and compares it, and prints times and peak memory.
+//! The engine alone, one verb a run, so that time and memory of each can be measured from outside (`cargo xtask
+//! bench-engine` does).
 //!
-//! `cargo run --release -p backup --example bench -- TREE WORKDIR [THREADS] [LEVEL]`
+//! ```text
+//! bench create TREE DIR        writes DIR/a.tar.zst, DIR/a.manifest and DIR/a.seal
+//! bench restore DIR TARGET     restores them below TARGET; the hash of every part is checked
+//! bench compare DIR TARGET     reads TARGET and compares every file with the manifest
+//! bench browse DIR             reads the manifest as a tree
+//! ```
+//! `THREADS` and `LEVEL` in the environment are those of the work; two processors' and 3 where they are not set.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use backup::{Exclude, Options, Restore, Source, Stored};
+use backup::{Exclude, Options, Restore, Source, Stored, Tree};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args_os().skip(1);
-    let (Some(tree), Some(work)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: bench TREE WORKDIR [THREADS] [LEVEL]".into());
+// As in the product: musl's own allocator costs several times the system time under threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Outcome {
+    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u8>().ok());
+    let options = Options {
+        codec: backup::Codec::Zstd,
+        level: number("LEVEL").unwrap_or(3).into(),
+        threads: number("THREADS").map_or_else(sys::info::processors, usize::from),
+        cancel: sys::Cancel::default(),
     };
-    let mut number =
-        || arguments.next().and_then(|text| text.to_str().and_then(|text| text.parse::<usize>().ok()));
-    let threads = number().unwrap_or_else(sys::info::processors);
-    let level = i32::try_from(number().unwrap_or(3))?;
-    let options = Options { codec: backup::Codec::Zstd, level, threads, cancel: sys::Cancel::default() };
-    let work = PathBuf::from(work);
-    let (archive, manifest, target) = (work.join("a.tar.zst"), work.join("a.manifest"), work.join("tree"));
-    std::fs::create_dir_all(&target)?;
+    let words: Vec<&Path> = arguments.iter().map(PathBuf::as_path).collect();
+    match words.as_slice() {
+        [verb, tree, dir] if verb.as_os_str() == "create" => create(tree, dir, &options),
+        [verb, dir, target] if verb.as_os_str() == "restore" => restore(dir, target, &options),
+        [verb, dir, target] if verb.as_os_str() == "compare" => compare(dir, target, &options),
+        [verb, dir] if verb.as_os_str() == "browse" => {
+            let tree = Tree::read(&Stored::open(&dir.join("a.manifest"))?, &options)?;
+            println!("{} files, {} bytes", tree.len(), tree.bytes());
+            Ok(())
+        }
+        _ => {
+            Err("usage: bench create TREE DIR | restore DIR TARGET | compare DIR TARGET | browse DIR".into())
+        }
+    }
+}
+
+fn create(tree: &Path, dir: &Path, options: &Options) -> Outcome {
     let source = Source {
-        root: PathBuf::from(tree),
+        root: tree.to_owned(),
         mounts: vec![PathBuf::from("/")],
         exclude: Exclude::default(),
         skip_paths: Vec::new(),
@@ -29,13 +55,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         views: Vec::new(),
         only: None,
     };
-
-    let start = Instant::now();
-    let file = std::fs::File::create(&archive)?;
-    let made = backup::create(&source, &file, &std::fs::File::create(&manifest)?, &options, &())?;
-    report("create", start);
+    std::fs::create_dir_all(dir)?;
+    let (archive, manifest) = (File::create(dir.join("a.tar.zst"))?, File::create(dir.join("a.manifest"))?);
+    let made = backup::create(&source, &archive, &manifest, options, &())?;
+    std::fs::write(dir.join("a.seal"), format!("{} {}", made.archive_bytes, made.archive_blake3))?;
     println!(
-        "  {} files, {} bytes of content, archive {} bytes in {} frames, manifest {} bytes, {} problems",
+        "{} files, {} bytes of content, archive {} bytes in {} frames, manifest {} bytes, {} problems",
         made.files,
         made.data_bytes,
         made.archive_bytes,
@@ -43,53 +68,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         made.manifest_bytes,
         made.problems.len()
     );
-    let start = Instant::now();
-    backup::verify(&Stored::open(&archive)?, made.archive_bytes, &made.archive_blake3, &options, &())?;
-    report("verify", start);
-    let start = Instant::now();
+    if made.problems.is_empty() { Ok(()) } else { Err(format!("{:?}", made.problems.first()).into()) }
+}
+
+fn restore(dir: &Path, target: &Path, options: &Options) -> Outcome {
+    let seal = std::fs::read_to_string(dir.join("a.seal"))?;
+    let (bytes, blake3) = seal.split_once(' ').ok_or("the seal is malformed")?;
     let restore = Restore {
-        archive: &Stored::open(&archive)?,
-        manifest: &manifest,
-        target: &target,
+        archive: &Stored::open(&dir.join("a.tar.zst"))?,
+        manifest: &dir.join("a.manifest"),
+        target,
         plain: Vec::new(),
-        sealed: None,
+        sealed: Some((bytes.parse()?, blake3)),
         replace: true,
     };
-    let restored = backup::restore(&restore, &options, &())?;
-    report("restore", start);
-    for problem in restored.problems.iter().take(5) {
-        println!("  {}: {}", problem.path.display(), problem.detail);
+    let restored = backup::restore(&restore, options, &())?;
+    println!("{} files, {} bytes", restored.files, restored.bytes);
+    match restored.problems.first() {
+        None => Ok(()),
+        Some(first) => Err(format!("{}: {}", first.path.display(), first.detail).into()),
     }
-    let start = Instant::now();
-    let compared = backup::compare(&manifest, &target, &[], &options, &())?;
-    report("compare", start);
-    println!("  {} differences", compared.differences.len());
-    for difference in compared.differences.iter().take(5) {
-        println!("  {}: {}", difference.path.display(), difference.what);
-    }
-    Ok(())
 }
 
-fn report(what: &str, start: Instant) {
-    let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown").trim();
-    let (user, system) = processor_time();
-    let elapsed = start.elapsed().as_secs_f64();
-    println!(
-        "{what:8} {elapsed:7.2} s   peak so far {peak}, processor time so far {user:.2} s user, {system:.2} s system"
-    );
-}
-
-/// Seconds in this program and in the kernel, of all threads, from `/proc/self/stat` (100 ticks a second).
-fn processor_time() -> (f64, f64) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks: Vec<f64> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    // Behind the state letter, which is no number, the user time is the eleventh field.
-    (ticks.get(10).unwrap_or(&0.0) / 100.0, ticks.get(11).unwrap_or(&0.0) / 100.0)
+fn compare(dir: &Path, target: &Path, options: &Options) -> Outcome {
+    let compared = backup::compare(&dir.join("a.manifest"), target, &[], options, &())?;
+    println!("{} files, {} bytes", compared.files, compared.bytes);
+    match compared.differences.first() {
+        None => Ok(()),
+        Some(first) => Err(format!("{}: {}", first.path.display(), first.what).into()),
+    }
 }
