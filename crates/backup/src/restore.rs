@@ -263,7 +263,7 @@ impl Feeder<'_, '_> {
             }
             // They wait in memory, so they must be what the frame can hold.
             headers += entry.header_bytes();
-            if headers > u64::from(self.shared.frame(entry.frame, manifest)?.size) {
+            if headers > u64::from(self.source.frame(entry.frame, manifest)?.size) {
                 return Err(Error::manifest(manifest, "it does not belong to this archive"));
             }
             match entry.kind {

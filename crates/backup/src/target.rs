@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use crate::dirs::Dirs;
 use crate::entry::Entry;
-use crate::pipeline::lock;
 use crate::restore::{self, Shared};
 use crate::settle::Settle;
 use crate::{Error, Options, Progress, Restored};

@@ -6,7 +6,9 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use backup::{Entry, ManifestWriter, Options, Problem, ProblemKind, Progress, Sink, Source, Stat, Taken, Walk};
+use backup::{
+    Entry, ManifestWriter, Options, Problem, ProblemKind, Progress, Sink, Source, Stat, Taken, Walk,
+};
 
 use crate::backend::FileKind;
 use crate::error::{Error, Result};
