@@ -66,6 +66,10 @@ impl Foreign {
     /// Whether this is the name of a file, or of volumes, and not of a directory, a drive or an ISO.
     pub fn is_meant(path: &Path) -> bool {
         const ISO_9660: u64 = 32_769;
+        // One that is damaged is still meant as an ISO.
+        if [".iso", ".iso.old"].iter().any(|end| path.to_string_lossy().ends_with(end)) {
+            return false;
+        }
         if !path.is_file() {
             return !path.exists() && volumes(path).is_ok();
         }
