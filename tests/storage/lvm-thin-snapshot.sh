@@ -16,7 +16,7 @@ gone() { lvremove -q -y vg/snap; }
 expect() {
     old=$(cat /run/transaction)
     sed -i "s/ transaction_id = $((old + 1))\$/ transaction_id = $old/" "$1/vgcfg-vg"
-    sed -i "/ | pool | /s/ | $((old + 1)) | / | $old | /" "$1/lvs"
+    sed -i "/^ *vg\/pool | /s/ | $((old + 1)) | / | $old | /" "$1/lvs"
 }
 check() {
     grep '/dev/vg/snap' "$dir/coverage" | grep 'snapshot of vg/root'
