@@ -452,7 +452,7 @@ mod tests {
     #[test]
     fn names_of_runs_are_times() {
         assert_eq!(date(0).unwrap(), "1970-01-01_000000");
-        assert_eq!(date(1_798_765_432).unwrap(), "2026-12-31_235032");
+        assert_eq!(date(1_798_765_432).unwrap(), "2027-01-01_010352");
     }
 
     #[test]

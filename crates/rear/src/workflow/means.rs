@@ -62,9 +62,12 @@ pub fn check(context: &Context, refusals: &mut Refusals) {
     }
 }
 
-/// Saves the files by the user's program.
+/// Saves the files by the user's program, where that is the method.
 pub fn save(context: &Context) -> Result<()> {
     let settings = context.settings();
+    if settings.backup != config::Backup::External {
+        return Ok(());
+    }
     match run(context, "EXTERNAL_BACKUP", &settings.external_backup, None) {
         Err(failure) if settings.external_ignore_errors == config::Tristate::Yes => {
             context.ui.warn(format!("EXTERNAL_IGNORE_ERRORS is set, so this is no failure: {failure}"));

@@ -160,13 +160,12 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     let engine = engine.as_deref_mut().filter(|_| destinations.files);
 
     let result = hook(&context.sys, context, "PRE_BACKUP_SCRIPT", &context.settings().pre_backup_script)
-        .and_then(|()| make(context, &machine, &destinations, &recipe, &facts, engine))
-        .and_then(|made| {
-            if context.settings().backup == config::Backup::External && what != What::RescueOnly {
-                means::save(context)?;
-            }
-            Ok(made)
-        });
+        .and_then(|()| match what {
+            // Before a new medium takes the place of the one whose files are there.
+            What::Both | What::BackupOnly => means::save(context),
+            What::RescueOnly => Ok(()),
+        })
+        .and_then(|()| make(context, &machine, &destinations, &recipe, &facts, engine));
     // The hooks belong together (freeze, thaw): the second runs even if the backup between them failed or was
     // stopped by a signal.
     let unstoppable = sys::Real::default();
@@ -454,7 +453,11 @@ pub fn hook(sys: &sys::Real, context: &Context, name: &str, argv: &[String]) -> 
 
 fn report(context: &Context, destinations: &Destinations, made: &Made, seconds: f64) {
     let what = if destinations.files { "Recovery point" } else { "Rescue medium without files" };
-    context.ui.say(format!("{what} {} is complete and was read back:", made.id));
+    if made.files.is_empty() && made.place.is_none() {
+        context.ui.say("EXTERNAL_BACKUP has saved the files; what it made was not read back.");
+    } else {
+        context.ui.say(format!("{what} {} is complete and was read back:", made.id));
+    }
     if let (true, Some(paths)) = (destinations.files, &context.settings().only_include) {
         context.ui.say(format!(
             "  It holds only a PART of the machine's files (BACKUP_ONLY_INCLUDE): {}. A recovery from it alone gives no \
