@@ -72,7 +72,13 @@ pub(crate) fn run(shop: &Shop, options: &Options) -> Result<ExitCode> {
     // Others' disks and journals are not what is measured, and ours alone flushes what it has written.
     let memory = dir.join("memory");
     std::fs::create_dir_all(&memory)?;
-    let mount = sys::mount::Mount::new("tmpfs", &memory, "tmpfs", MountFlags::NOATIME, "size=12g,mode=700")?;
+    let mount = sys::mount::Mount::new(
+        "tmpfs",
+        &memory,
+        "tmpfs",
+        MountFlags::NOATIME,
+        "size=12g,nr_inodes=0,mode=700",
+    )?;
     let result = if options.linear {
         linear::run(shop, &ours, &memory, options.svg.as_deref())
     } else {
