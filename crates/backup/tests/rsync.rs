@@ -66,9 +66,11 @@ impl Daemon {
             .arg(format!("--config={}", conf.display()))
             .spawn()
             .unwrap();
+        // Ended when this value goes, whatever happens.
+        let daemon = Self { child, port };
         for _ in 0..200 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Self { child, port };
+                return daemon;
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_forms_that_users_write() {
-        let cases: [(&[&str], Codec, Option<i32>, Option<u64>); 14] = [
+        type Case<'a> = (&'a [&'a str], Codec, Option<i32>, Option<u64>);
+        let cases: [Case<'_>; 14] = [
             (&[], Codec::None, None, None),
             (&["--gzip"], Codec::Gzip, None, None),
             (&["--zstd"], Codec::Zstd, None, None),

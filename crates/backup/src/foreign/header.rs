@@ -21,9 +21,12 @@ pub struct Raw {
     pub size: u64,
     pub mtime: i64,
     pub device: (u32, u32),
-    /// Old GNU sparse: the first segments, whether more blocks with such follow, and the size of the whole file.
-    pub sparse: Option<(Vec<(u64, u64)>, bool, u64)>,
+    /// Old GNU sparse: the first segments.
+    pub sparse: Option<OldSparse>,
 }
+
+/// Offset and length of each segment, whether more blocks with such follow, and the size of the whole file.
+type OldSparse = (Vec<(u64, u64)>, bool, u64);
 
 /// Reads a header block; the error says what is wrong with it.
 pub fn block(block: &[u8; BLOCK]) -> Result<Raw, &'static str> {

@@ -94,7 +94,7 @@ fn from_foreign(context: &Context, options: &Restore, path: &Path, wanted: Wante
     let (dir, new) = target(&options.to, &place, true)?;
     opened.plain = foreign::plain_below(context, &dir)?;
     let (picked, manifest) = (opened.picked.clone(), opened.manifest()?);
-    let mut holder = Holder::Foreign(opened);
+    let mut holder = Holder::Foreign(Box::new(opened));
     into(context, &picked, &manifest, &mut holder, &dir).map_err(|failure| left_behind(failure, &dir, new))
 }
 
@@ -105,7 +105,7 @@ enum Holder<'a> {
     /// A place of their own.
     Elsewhere(Box<dyn Origin>),
     /// A tar that another program made.
-    Foreign(foreign::Opened),
+    Foreign(Box<foreign::Opened>),
 }
 
 impl<'a> Holder<'a> {
