@@ -102,6 +102,11 @@ pub fn engine(context: &Context) -> Result<Option<Box<dyn Engine>>> {
     })
 }
 
+/// Whether files that lie at a place of their own have this name beside their seal there.
+pub fn lies_beside(content: &Content, name: &str) -> bool {
+    content.method == rsync::METHOD && name == backup::rsync::TREE
+}
+
 /// The way back of what a seal says.
 pub fn origin(content: &Content) -> Result<Box<dyn Origin>> {
     if content.method == rsync::METHOD {

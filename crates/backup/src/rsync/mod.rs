@@ -29,7 +29,7 @@ pub use restore::{Depth, Missing};
 pub use save::{Building, Read, Saved};
 
 /// The directory of the files in a run's directory.
-pub(crate) const TREE: &str = "tree";
+pub const TREE: &str = "tree";
 /// What the name of a run begins with until it is complete.
 pub(crate) const PARTIAL: &str = ".partial-";
 

@@ -119,8 +119,10 @@ impl Check<'_> {
     fn sealed(&mut self, seal: &Seal) -> Result<()> {
         let stage = self.context.ui.stage("seal");
         if let Some(names) = self.keep(self.found.place.names())? {
-            let known =
-                |name: &String| name == point::SEAL || seal.parts.iter().any(|part| part.name == *name);
+            let known = |name: &String| {
+                let beside = seal.content.as_ref().is_some_and(|content| files::lies_beside(content, name));
+                name == point::SEAL || beside || seal.parts.iter().any(|part| part.name == *name)
+            };
             for name in names.iter().filter(|name| !known(name)) {
                 let shown = self.found.place.shown(&readable(name.as_bytes()));
                 self.fault(format!("{shown} is foreign: the seal does not name it"));
