@@ -32,7 +32,6 @@ const TEST_NEEDS: &[(&str, &str)] = &[
     ("bzip2", "bzip2"),
     ("lz4", "lz4"),
     ("setfacl", "acl"),
-    ("age", "age"),
     ("getfattr", "attr"),
 ];
 
