@@ -33,6 +33,8 @@ const TEST_NEEDS: &[(&str, &str)] = &[
     ("lz4", "lz4"),
     ("setfacl", "acl"),
     ("getfattr", "attr"),
+    ("restic", "restic"),
+    ("/usr/lib/openssh/sftp-server", "openssh-sftp-server"),
 ];
 
 /// Bytes that the machines of `cargo xtask test` take at the most (`du` of the folder), and what they take once they are installed.

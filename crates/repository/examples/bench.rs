@@ -19,9 +19,9 @@ fn main() {
     let started = std::time::Instant::now();
     let open = |place: &str| {
         let location = Location::parse(place).unwrap();
-        match Repository::open(location.backend(), &password) {
+        match Repository::open(location.backend().unwrap(), &password) {
             Err(repository::Error::Absent { .. }) => {
-                Repository::create(location.backend(), &password).unwrap()
+                Repository::create(location.backend().unwrap(), &password).unwrap()
             }
             result => result.unwrap(),
         }
@@ -38,7 +38,12 @@ fn main() {
                 views: Vec::new(),
                 only: None,
             };
-            let save = Save { hostname: "bench".into(), tags: Vec::new(), program: "bench".into() };
+            let save = Save {
+                hostname: "bench".into(),
+                label: "files".into(),
+                tags: Vec::new(),
+                program: "bench".into(),
+            };
             let file = std::fs::File::create(manifest).unwrap();
             let saved = open(&arguments[3]).save(&source, &file, &save, &options, &()).unwrap();
             println!(
@@ -69,7 +74,7 @@ fn main() {
         "check" => println!("{:?}", open(&arguments[2]).check(None, &options, &()).unwrap()),
         "retain" => {
             let keep = Keep { last: 1, ..Keep::default() };
-            println!("{:?}", open(&arguments[2]).retain("bench", &keep, &options).unwrap());
+            println!("{:?}", open(&arguments[2]).retain("bench", "files", &keep, &options).unwrap());
         }
         other => panic!("unknown: {other}"),
     }

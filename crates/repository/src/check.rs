@@ -12,6 +12,7 @@ use crate::backend::FileKind;
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::{Find, IdMap, IdSet, Index};
+use crate::lock::Lock;
 use crate::node::Node;
 use crate::pack::BlobKind;
 use crate::snapshot::SnapshotFile;
@@ -174,6 +175,7 @@ impl Repository {
     /// # Errors
     /// The repository cannot be reached, there is no such snapshot, or the run was stopped.
     pub fn check(&self, snapshot: Option<Id>, options: &Options, progress: &dyn Progress) -> Result<Checked> {
+        let _lock = Lock::share(self)?;
         let index = self.index()?;
         let ids = match snapshot {
             Some(id) => vec![id],

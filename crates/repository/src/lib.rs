@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use sys::Secret;
 
 pub use backend::local::Local;
+pub use backend::sftp::{Address, Sftp};
 pub use backend::{Backend, FileKind};
 pub use check::{Checked, Finding};
 pub use error::{Error, Result};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backend::Backend;
 use crate::backend::local::Local;
+use crate::backend::sftp::{Address, Sftp};
 use crate::error::{Error, Result};
 
 /// Where a repository is.
@@ -11,10 +12,12 @@ use crate::error::{Error, Result};
 pub enum Location {
     /// A directory of this machine: `/srv/restic` or `local:/srv/restic`.
     Local(PathBuf),
+    /// A directory of another machine: `sftp:USER@HOST:/srv/restic` or `sftp://USER@HOST:PORT//srv/restic`.
+    Sftp(Address),
 }
 
 /// What restic knows and this program does not, with what stands before the first colon.
-const OTHERS: [&str; 8] = ["azure", "b2", "gs", "rclone", "rest", "s3", "sftp", "swift"];
+const OTHERS: [&str; 7] = ["azure", "b2", "gs", "rclone", "rest", "s3", "swift"];
 
 impl Location {
     /// Reads an address.
@@ -30,19 +33,31 @@ impl Location {
                 false => Ok(Self::Local(PathBuf::from(path))),
             };
         }
+        if let Some(rest) = text.strip_prefix("sftp:") {
+            return match sftp(rest) {
+                Some(address) => Ok(Self::Sftp(address)),
+                None => refuse("write sftp:USER@HOST:/PATH or sftp://USER@HOST:PORT//PATH"),
+            };
+        }
         match text.split_once(':') {
             Some((kind, _)) if OTHERS.contains(&kind) => refuse(&format!(
                 "repositories by {kind} cannot be reached by this version; mount the place as a directory (NFS, CIFS, sshfs) \
                  and name that"
             )),
-            _ => refuse("write the absolute path of a directory"),
+            _ => refuse("write the absolute path of a directory, or sftp:USER@HOST:/PATH"),
         }
     }
 
     /// The means to reach it.
-    pub fn backend(&self) -> Box<dyn Backend> {
+    ///
+    /// # Errors
+    /// The other machine cannot be reached.
+    pub fn backend(&self) -> Result<Box<dyn Backend>> {
         match self {
-            Self::Local(path) => Box::new(Local::new(path)),
+            Self::Local(path) => Ok(Box::new(Local::new(path))),
+            Self::Sftp(address) => {
+                Ok(Box::new(Sftp::connect(&address.command(), &address.path, &self.to_string())?))
+            }
         }
     }
 }
@@ -51,8 +66,58 @@ impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Local(path) => write!(f, "{}", path.display()),
+            Self::Sftp(Address { user, host, port, path }) => {
+                let user = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+                match port {
+                    Some(port) => write!(f, "sftp://{user}{host}:{port}/{path}"),
+                    None if host.contains(':') => write!(f, "sftp://{user}[{host}]/{path}"),
+                    None => write!(f, "sftp:{user}{host}:{path}"),
+                }
+            }
         }
     }
+}
+
+/// What stands behind `sftp:`, in both of restic's forms. Nothing that ssh would take for an option.
+fn sftp(text: &str) -> Option<Address> {
+    let (authority, path, port) = match text.strip_prefix("//") {
+        Some(rest) => {
+            let (authority, path) = rest.split_once('/')?;
+            let end = authority.rfind(']').map_or(0, |end| end + 1);
+            match authority[end..].rfind(':') {
+                Some(at) => {
+                    let (host, port) = authority.split_at(end + at);
+                    (host, path, Some(port[1..].parse().ok()?))
+                }
+                None => (authority, path, None),
+            }
+        }
+        None => {
+            let end = text.find("]:").map_or(0, |end| end + 1);
+            let (authority, path) = text.split_at(end + text[end..].find(':')?);
+            (authority, &path[1..], None)
+        }
+    };
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && !word.starts_with('-')
+            && !word.contains(|c: char| c.is_whitespace() || c.is_control())
+    };
+    let sound = is_word(host)
+        && user.is_none_or(is_word)
+        && is_word(path)
+        && !path.split('/').any(|part| part == "..");
+    sound.then(|| Address {
+        user: user.map(str::to_owned),
+        host: host.to_owned(),
+        port,
+        path: path.to_owned(),
+    })
 }
 
 /// The address without a password that stands in it.
@@ -72,6 +137,29 @@ mod tests {
         let local = |path: &str| Location::Local(PathBuf::from(path));
         assert_eq!(Location::parse("/srv/r").unwrap(), local("/srv/r"));
         assert_eq!(Location::parse("local:/srv/r").unwrap(), local("/srv/r"));
+        for (text, command, path) in [
+            (
+                "sftp:me@host:/srv/r",
+                "ssh -l me -o ServerAliveInterval=60 -o ServerAliveCountMax=4 -s -- host sftp",
+                "/srv/r",
+            ),
+            ("sftp:host:r", "ssh -o ServerAliveInterval=60 -o ServerAliveCountMax=4 -s -- host sftp", "r"),
+            (
+                "sftp://me@[::1]:2222//srv/r",
+                "ssh -p 2222 -l me -o ServerAliveInterval=60 -o ServerAliveCountMax=4 -s -- ::1 sftp",
+                "/srv/r",
+            ),
+        ] {
+            let Location::Sftp(address) = Location::parse(text).unwrap() else { panic!("{text}") };
+            assert_eq!((address.command().join(" ").as_str(), address.path.as_str()), (command, path));
+            let again = Location::Sftp(address.clone()).to_string();
+            assert_eq!(Location::parse(&again).unwrap(), Location::Sftp(address), "{again}");
+        }
+        for bad in
+            ["sftp:host", "sftp:-oProxyCommand=x:/r", "sftp:@host:/r", "sftp:host:/a/../b", "sftp://host"]
+        {
+            assert!(Location::parse(bad).is_err(), "{bad}");
+        }
         for bad in ["", "srv", "/srv/../r", "rclone:x:y", "b2:bucket"] {
             assert!(Location::parse(bad).is_err(), "{bad}");
         }

@@ -70,6 +70,17 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// For reading: as [`Lock::take`], but a place that cannot be written needs no lock, for nobody can remove anything there.
+    pub fn share(repository: &Repository) -> Result<Option<Self>> {
+        match Self::take(repository, false) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(error @ Error::Locked { .. }) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         self.end.store(true, Ordering::SeqCst);

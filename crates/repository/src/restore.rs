@@ -13,6 +13,7 @@ use backup::{Entry, Hand, Kind, ManifestReader, Options, Progress, Restored, Tar
 use crate::error::Result;
 use crate::id::Id;
 use crate::index::{Find, Index, Place};
+use crate::lock::Lock;
 use crate::pack::BlobKind;
 use crate::trees::{Trees, split};
 use crate::{Inner, Repository, locked, read};
@@ -76,6 +77,7 @@ impl Repository {
         options: &Options,
         progress: &dyn Progress,
     ) -> Result<Restored> {
+        let _lock = Lock::share(self)?;
         let snapshot = self.snapshot(order.snapshot)?;
         let index = self.index()?;
         let trees = Trees::new(&self.0, snapshot.tree);

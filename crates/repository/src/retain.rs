@@ -74,23 +74,35 @@ impl Keep {
 }
 
 impl Repository {
-    /// Forgets what `keep` does not keep of the snapshots that this program made of that machine, and removes the data that no
+    /// Forgets what `keep` does not keep of the snapshots that this program made of that machine under that label, with what else
+    /// was stored under the same further tags as one of them; and removes the data that no
     /// snapshot of any machine needs. It can be cut off at any moment: what is there stays whole, and the next run goes on.
     ///
     /// # Errors
     /// Somebody else works on the repository, a tree that is still needed cannot be read (nothing is removed then), or the run was
     /// stopped.
-    pub fn retain(&self, hostname: &str, keep: &Keep, options: &Options) -> Result<Retained> {
+    pub fn retain(&self, hostname: &str, label: &str, keep: &Keep, options: &Options) -> Result<Retained> {
         let _lock = Lock::take(self, true)?;
-        let mut own = self.snapshots()?;
-        own.retain(|one| one.is_ours && one.hostname == hostname);
-        let surplus: Vec<Snapshot> = keep.surplus(&own).into_iter().cloned().collect();
+        let ours = |one: &Snapshot| one.is_ours && one.hostname == hostname;
+        let (own, others): (Vec<_>, Vec<_>) = self
+            .snapshots()?
+            .into_iter()
+            .filter(ours)
+            .partition(|one| one.tags.iter().any(|tag| tag == label));
+        let mut surplus: Vec<Snapshot> = keep.surplus(&own).into_iter().cloned().collect();
+        let kept = own.len() - surplus.len();
+        let further = |one: &Snapshot| -> Vec<String> { one.tags.iter().skip(2).cloned().collect() };
+        let gone: HashSet<Vec<String>> =
+            surplus.iter().map(further).filter(|tags| !tags.is_empty()).collect();
+        // The companions first: none of them is ever without what it speaks of.
+        let companions = others.into_iter().filter(|one| gone.contains(&further(one)));
+        surplus.splice(0..0, companions);
         for snapshot in &surplus {
             options.cancel.check()?;
             self.0.backend.remove(FileKind::Snapshot, snapshot.id)?;
         }
         let freed = prune::prune(self, options)?;
-        Ok(Retained { kept: own.len() - surplus.len(), forgotten: surplus, freed })
+        Ok(Retained { kept, forgotten: surplus, freed })
     }
 }
 

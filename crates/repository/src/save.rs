@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
@@ -32,12 +33,19 @@ const BATCH: usize = 24;
 /// So many bytes of content end a batch.
 const BATCH_BYTES: u64 = 8 << 20;
 
+/// How many batches the walk may be ahead of the one that is waited for (behind a file that takes hours).
+const AHEAD: u64 = 1024;
+/// The kernel's clock for files runs behind by up to one tick, in nanoseconds; more than enough.
+const TICK: i128 = 50_000_000;
+
 /// How to name a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Save {
-    /// The machine: its snapshots are the ones that this one is compared with.
+    /// The machine.
     pub hostname: String,
-    /// Labels besides [`TAG`].
+    /// What is stored of it. The last snapshot of that machine with the same label is the one that this one is compared with.
+    pub label: String,
+    /// Further tags.
     pub tags: Vec<String>,
     /// The program's name and version.
     pub program: String,
@@ -60,6 +68,8 @@ pub struct Saved {
     pub manifest_bytes: u64,
     /// BLAKE3 hash of the manifest, 64 hexadecimal digits.
     pub manifest_blake3: String,
+    /// The packs that were added.
+    pub packs: Vec<Id>,
     /// Every file that is not, or not exactly, in the snapshot.
     pub problems: Vec<Problem>,
 }
@@ -80,6 +90,10 @@ struct Gather<'a> {
     number: u64,
     out: SyncSender<(u64, Vec<Item>)>,
     problems: &'a Mutex<Vec<Problem>>,
+    /// Batches that are done, in their order.
+    planted: &'a AtomicU64,
+    failure: &'a Failure,
+    cancel: &'a sys::Cancel,
 }
 
 impl Gather<'_> {
@@ -94,6 +108,10 @@ impl Gather<'_> {
         self.bytes = 0;
         let number = self.number;
         self.number += 1;
+        while number > self.planted.load(Ordering::Relaxed) + AHEAD && !self.failure.is_set() {
+            self.cancel.check()?;
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         // The other threads have ended; their error is the one that counts.
         self.out.send((number, batch)).map_err(|_| ended().into_backup())
     }
@@ -165,9 +183,13 @@ impl Repository {
         let trees = parent.as_ref().map(|(_, file)| Trees::new(&self.0, file.tree));
         let store = Store::new(&self.0, index, options.level);
         let problems = Mutex::new(Vec::new());
-        let failure = Failure::default();
+        let (failure, planted_count) = (Failure::default(), AtomicU64::new(0));
         let mut plant = Plant::new(source, &store, ManifestWriter::new(manifest)?)?;
-        let since = parent.as_ref().and_then(|(_, file)| crate::node::time_of(&file.time));
+        let since = parent.as_ref().and_then(|(_, file)| {
+            let time = file.time.parse::<jiff::Timestamp>().ok()?.as_nanosecond() - TICK;
+            let nanoseconds = u32::try_from(time.rem_euclid(1_000_000_000)).ok()?;
+            Some((i64::try_from(time.div_euclid(1_000_000_000)).ok()?, nanoseconds))
+        });
         let workers: Vec<Worker<'_>> = (0..options.workers())
             .map(|_| Worker::new(self, &store, trees.as_ref(), since, &problems, options, progress))
             .collect::<Result<_>>()?;
@@ -175,7 +197,7 @@ impl Repository {
         let jobs = Arc::new(Mutex::new(jobs));
         let (done, finished) = sync_channel(options.workers() * 4);
         let (walked, planted) = std::thread::scope(|scope| {
-            let failure = &failure;
+            let (failure, planted_count) = (&failure, &planted_count);
             for mut worker in workers {
                 let (jobs, done) = (Arc::clone(&jobs), done.clone());
                 scope.spawn(move || {
@@ -198,7 +220,7 @@ impl Repository {
             }
             drop((done, jobs));
             let planter = scope.spawn(move || {
-                let result = plant.run(&finished);
+                let result = plant.run(&finished, planted_count);
                 // The workers see the end of the channel.
                 drop(finished);
                 result.map(|()| plant).map_err(|error| failure.set(error)).ok()
@@ -210,6 +232,9 @@ impl Repository {
                     number: 0,
                     out,
                     problems: &problems,
+                    planted: planted_count,
+                    failure,
+                    cancel: &options.cancel,
                 };
                 Walk::new(source, options, &mut gather)?.run()?;
                 gather.flush()?;
@@ -233,13 +258,17 @@ impl Repository {
             paths: Some(vec!["/".into()]),
             hostname: save.hostname.clone(),
             username: "root".into(),
-            tags: Some([TAG.to_owned()].into_iter().chain(save.tags.clone()).collect()),
+            tags: Some([TAG.to_owned(), save.label.clone()].into_iter().chain(save.tags.clone()).collect()),
             original: None,
             program_version: Some(save.program.clone()),
             rear: Some(Root { root: harvest.root }),
         };
         options.cancel.check()?;
-        manifest.sync_all().map_err(Error::io("write the manifest"))?;
+        match manifest.sync_all() {
+            // What is no file on a disk cannot be flushed.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {}
+            result => result.map_err(Error::io("write the manifest"))?,
+        }
         let snapshot =
             if unreadable { None } else { Some(self.0.write_json(FileKind::Snapshot, &snapshot)?) };
         problems.sort_by(|one, other| one.path.cmp(&other.path));
@@ -248,6 +277,7 @@ impl Repository {
             files: harvest.totals.files,
             data_bytes: harvest.totals.bytes,
             added_bytes: store.added(),
+            packs: store.packs(),
             unchanged: harvest.unchanged,
             manifest_bytes: harvest.manifest_bytes,
             manifest_blake3: harvest.manifest_blake3,
@@ -255,11 +285,31 @@ impl Repository {
         })
     }
 
-    /// The last snapshot of that machine that we made of the whole of it.
+    /// Reads packs that were stored a moment ago from where they rest now, and proves that they are what was stored.
+    ///
+    /// # Errors
+    /// One is not, or cannot be read, or the run was stopped.
+    pub fn read_back(&self, packs: &[Id], options: &Options) -> Result<()> {
+        for pack in packs {
+            options.cancel.check()?;
+            if Id::of(&self.0.backend.read(FileKind::Pack, *pack)?) != *pack {
+                return Err(Error::damaged(
+                    FileKind::Pack,
+                    *pack,
+                    "reads back differently from what was written",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The last snapshot of that machine and label.
     fn parent(&self, save: &Save) -> Result<Option<(Id, SnapshotFile)>> {
-        let ours = self.snapshots()?.into_iter().rev().find(|one| {
-            one.is_ours && one.hostname == save.hostname && save.tags.iter().all(|tag| one.tags.contains(tag))
-        });
+        let ours = self
+            .snapshots()?
+            .into_iter()
+            .rev()
+            .find(|one| one.is_ours && one.hostname == save.hostname && one.tags.contains(&save.label));
         ours.map(|one| Ok((one.id, self.snapshot(one.id)?))).transpose()
     }
 

@@ -23,6 +23,8 @@ pub struct Store<'r> {
     fresh: Mutex<Vec<IndexedPack>>,
     /// Bytes that were added to the repository.
     added: AtomicU64,
+    /// The packs that were added.
+    stored: Mutex<Vec<Id>>,
     /// zstd's level for what is stored.
     level: i32,
 }
@@ -44,6 +46,7 @@ impl<'r> Store<'r> {
             open: Default::default(),
             fresh: Mutex::default(),
             added: AtomicU64::new(0),
+            stored: Mutex::default(),
             level,
         }
     }
@@ -65,6 +68,11 @@ impl<'r> Store<'r> {
         self.added.load(Ordering::Relaxed)
     }
 
+    /// The packs that were added until now.
+    pub fn packs(&self) -> Vec<Id> {
+        locked(&self.stored).clone()
+    }
+
     /// Stores the packs that are not full and the index of all that is new.
     pub fn finish(&self) -> Result<()> {
         for open in &self.open {
@@ -81,6 +89,7 @@ impl<'r> Store<'r> {
         self.inner.backend.write(FileKind::Pack, id, &bytes)?;
         self.added.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         drop(bytes);
+        locked(&self.stored).push(id);
         locked(&self.fresh).push(IndexedPack { id, blobs });
         self.put_index(INDEX_BLOBS)
     }

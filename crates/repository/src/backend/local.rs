@@ -121,6 +121,8 @@ impl Backend for Local {
                 OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             file.write_all(bytes)?;
             file.sync_all()?;
+            // What is read back shall come from the disk. A piece of advice only.
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
             fs::rename(&temporary, &path)?;
             File::open(directory)?.sync_all()
         })();

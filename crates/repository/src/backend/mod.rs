@@ -4,6 +4,8 @@ use crate::error::Result;
 use crate::id::Id;
 
 pub mod local;
+pub mod sftp;
+mod wire;
 
 /// The kinds of files in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! Puts the directories together, from the leaves to the root, and writes the manifest in the order of the walk.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
 use backup::{Entry, Kind, ManifestWriter, Problem, ProblemKind, Source, Totals, machine_path, stored_path};
@@ -79,13 +80,14 @@ impl<'a> Plant<'a> {
     }
 
     /// Takes batches until there are no more, in the order of their numbers.
-    pub fn run(&mut self, batches: &Receiver<(u64, Batch)>) -> Result<()> {
+    pub fn run(&mut self, batches: &Receiver<(u64, Batch)>, done: &AtomicU64) -> Result<()> {
         let mut waiting = BTreeMap::new();
         while let Ok((number, batch)) = batches.recv() {
             waiting.insert(number, batch);
             while let Some(batch) = waiting.remove(&self.next) {
                 self.next += 1;
                 self.batch(batch)?;
+                done.store(self.next, Ordering::Relaxed);
             }
         }
         Ok(())
