@@ -50,6 +50,8 @@ pub enum Output {
 pub enum Backup {
     /// This program's own archive.
     Netfs,
+    /// A repository of the restic format.
+    Restic,
     /// Not at all; recovery asks the operator to restore them.
     RequestRestore,
     /// Dated trees that rsync keeps.
@@ -123,6 +125,17 @@ pub struct Settings {
     /// 0 to 19.
     pub backup_nice: u8,
     pub backup_ionice: IoPriority,
+    pub restic_repository: String,
+    #[serde(skip)]
+    pub restic_password: Option<Secret>,
+    /// Not shown either: where a secret lies is nobody else's business.
+    #[serde(skip)]
+    pub restic_password_file: Option<PathBuf>,
+    pub keep_last: u32,
+    pub keep_daily: u32,
+    pub keep_weekly: u32,
+    pub keep_monthly: u32,
+    pub keep_yearly: u32,
     pub backup_prog_exclude: Vec<String>,
     /// Mount points, without `fs:`.
     pub exclude_backup: Vec<String>,
@@ -215,6 +228,7 @@ impl Settings {
             (Some("REQUESTRESTORE"), _) => Backup::RequestRestore,
             (Some("RSYNC"), _) | (Some("NETFS"), Some("rsync")) => Backup::Rsync,
             (Some("EXTERNAL"), _) => Backup::External,
+            (Some("RESTIC"), _) => Backup::Restic,
             _ => Backup::Netfs,
         };
         let iso_default = match r.word("ISO_DEFAULT").as_deref() {
@@ -245,6 +259,14 @@ impl Settings {
                 Some("idle") => IoPriority::Idle,
                 _ => IoPriority::Usual,
             },
+            restic_repository: r.text("RESTIC_REPOSITORY"),
+            restic_password: r.secret("RESTIC_PASSWORD"),
+            restic_password_file: r.path("RESTIC_PASSWORD_FILE"),
+            keep_last: r.count("KEEP_LAST"),
+            keep_daily: r.count("KEEP_DAILY"),
+            keep_weekly: r.count("KEEP_WEEKLY"),
+            keep_monthly: r.count("KEEP_MONTHLY"),
+            keep_yearly: r.count("KEEP_YEARLY"),
             backup_prog_exclude: patterns(r, "BACKUP_PROG_EXCLUDE"),
             exclude_backup: mount_points(r, "EXCLUDE_BACKUP"),
             only_include: only_include(r),
@@ -314,6 +336,11 @@ impl Settings {
 }
 
 impl Reader<'_> {
+    /// A number of things; none where it is empty.
+    fn count(&mut self, name: &'static str) -> u32 {
+        u32::try_from(self.number(name).unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
     /// A list without its empty elements.
     fn words_of_list(&mut self, name: &'static str) -> Vec<String> {
         self.list(name).into_iter().filter(|item| !item.is_empty()).collect()

@@ -2,6 +2,8 @@
 //! directory: a repository, a tree on another machine, a program of somebody else. The workflows know these two traits
 //! alone. What lies in the recovery point itself (the archive) is not told here, and nothing here touches disks.
 
+#[cfg(feature = "repository")]
+mod restic;
 mod rsync;
 
 use std::path::{Path, PathBuf};
@@ -98,6 +100,13 @@ pub trait Origin {
 pub fn engine(context: &Context) -> Result<Option<Box<dyn Engine>>> {
     Ok(match context.settings().backup {
         config::Backup::Rsync => Some(Box::new(rsync::Trees::new(context)?)),
+        #[cfg(feature = "repository")]
+        config::Backup::Restic => Some(Box::new(restic::Out::new(context)?)),
+        #[cfg(not(feature = "repository"))]
+        config::Backup::Restic => {
+            return Err(Failure::refused("this rear was built without repositories")
+                .hint("set BACKUP=NETFS, or build it with the feature repository"));
+        }
         _ => None,
     })
 }
@@ -111,6 +120,10 @@ pub fn lies_beside(content: &Content, name: &str) -> bool {
 pub fn origin(content: &Content) -> Result<Box<dyn Origin>> {
     if content.method == rsync::METHOD {
         return Ok(Box::new(rsync::Tree::new(content)?));
+    }
+    #[cfg(feature = "repository")]
+    if content.method == restic::METHOD {
+        return Ok(Box::new(restic::Back::new(content)?));
     }
     Err(Failure::refused(format!(
         "the files were saved with BACKUP={}, which this rear does not know",

@@ -7,10 +7,10 @@ const OTHER_TOOL: &str = "Write BACKUP=NETFS for this program's own archive, or 
 const NO_TAPE: &str = "Tapes cannot be written yet, so a block size has no effect.";
 
 pub(super) const SETTINGS: &[Setting] = &[
-    Setting::new("BACKUP", Kind::Word, "NETFS", "How files are saved. `NETFS`: this program's own archive at BACKUP_URL. `REQUESTRESTORE`: no files are saved; recovery recreates the storage and asks you to restore the files with your own tool. `RSYNC`: dated trees that rsync keeps at BACKUP_URL. `EXTERNAL`: programs of your own save and restore the files. (The Bash program's default is REQUESTRESTORE.)")
-        .allowed(&["NETFS", "REQUESTRESTORE", "RSYNC", "EXTERNAL"])
+    Setting::new("BACKUP", Kind::Word, "NETFS", "How files are saved. `NETFS`: this program's own archive at BACKUP_URL. `RESTIC`: only what changed is stored, encrypted and without duplicates, in the repository RESTIC_REPOSITORY, which the program restic reads too; every backup there can be restored on its own. `REQUESTRESTORE`: no files are saved; recovery recreates the storage and asks you to restore the files with your own tool. `RSYNC`: dated trees that rsync keeps at BACKUP_URL. `EXTERNAL`: programs of your own save and restore the files. (The Bash program's default is REQUESTRESTORE.)")
+        .allowed(&["NETFS", "RESTIC", "REQUESTRESTORE", "RSYNC", "EXTERNAL"])
         .foreign(&[
-            ("BORG", OTHER_TOOL), ("RESTIC", OTHER_TOOL), ("DUPLICITY", OTHER_TOOL),
+            ("BORG", OTHER_TOOL), ("DUPLICITY", OTHER_TOOL),
             ("BLOCKCLONE", OTHER_TOOL), ("RBME", OTHER_TOOL), ("YUM", OTHER_TOOL),
             ("ZYPPER", OTHER_TOOL), ("NFS4SERVER", OTHER_TOOL), ("AVA", OTHER_TOOL), ("BACULA", OTHER_TOOL),
             ("BAREOS", OTHER_TOOL), ("CDM", OTHER_TOOL), ("DP", OTHER_TOOL), ("FDRUPSTREAM", OTHER_TOOL),
@@ -20,6 +20,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         ]),
     Setting::new("BACKUP_URL", Kind::Url, "iso:///backup", "Where the backup goes: `iso:///DIR` into the ISO itself, `file:///PATH` into a directory of this machine (best on another disk or a mounted share). With `BACKUP=RSYNC` also `ssh://USER@HOST/PATH` (as the Bash program's `rsync://USER@HOST/PATH`), and `rsync://USER@HOST::/MODULE/PATH` for an rsync daemon.")
         .allowed(&["iso:///DIR", "file:///PATH", "ssh://USER@HOST/PATH", "rsync://USER@HOST::/MODULE/PATH"]),
+    Setting::text("RESTIC_REPOSITORY", "", "With BACKUP=RESTIC: the repository, as restic names it: the absolute path of a directory, on another disk or on a share that is mounted there, or `sftp:USER@HOST:/PATH` (by the ssh of this machine, with its keys and known hosts). It is made when it is not there. `rest:`, `s3:` and others are refused. New in this program."),
+    Setting::new("RESTIC_PASSWORD", Kind::Secret, "", "With BACKUP=RESTIC: the password of the repository. It is never packed into the rescue system: recovery asks for it, so keep it where you find it when this machine is gone. New in this program."),
+    Setting::new("RESTIC_PASSWORD_FILE", Kind::Path, "", "File whose first line is the password of the repository, instead of RESTIC_PASSWORD. New in this program."),
+    Setting::new("KEEP_LAST", Kind::Number, "0", "With BACKUP=RESTIC: how many of this machine's backups stay at least, the newest first. With this and all other KEEP settings 0, nothing is ever removed. What other machines and restic itself have stored is never touched. New in this program."),
+    Setting::new("KEEP_DAILY", Kind::Number, "0", "With BACKUP=RESTIC: for so many days that have a backup, the last one of the day stays. New in this program."),
+    Setting::new("KEEP_WEEKLY", Kind::Number, "0", "The same for weeks, from Monday to Sunday. New in this program."),
+    Setting::new("KEEP_MONTHLY", Kind::Number, "0", "The same for months. New in this program."),
+    Setting::new("KEEP_YEARLY", Kind::Number, "0", "The same for years. New in this program."),
     Setting::text("BACKUP_OPTIONS", "", "Mount options for BACKUP_URL.")
         .ignored("Nothing is mounted: BACKUP_URL is the ISO or a directory of this machine."),
     Setting::text("BACKUP_MOUNTCMD", "", "Command that mounts BACKUP_URL.")
@@ -58,7 +66,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::text("BACKUP_PROG_CRYPT_OPTIONS", "", "Command that encrypts.").ignored("The archive is not encrypted."),
     Setting::text("BACKUP_PROG_DECRYPT_OPTIONS", "", "Command that decrypts.").ignored("The archive is not encrypted."),
     Setting::new("BACKUP_TYPE", Kind::Word, "", "`incremental` or `differential` backups.")
-        .refused("Every backup is complete; the archive is compressed in parallel, so leave BACKUP_TYPE empty and make complete backups."),
+        .refused("With BACKUP=NETFS every backup is complete. For backups that store only what changed, write these lines instead: BACKUP=RESTIC, RESTIC_REPOSITORY=/PATH/OF/A/DIRECTORY, RESTIC_PASSWORD_FILE=/etc/rear/restic.password, KEEP_DAILY=7, KEEP_WEEKLY=4. Every one of them can be restored on its own."),
     Setting::words("FULLBACKUPDAY", &[], "Days of a full backup.").ignored("Every backup is a full backup."),
     Setting::new("FULLBACKUP_OUTDATED_DAYS", Kind::Number, "", "Age after which a full backup is due.").ignored("Every backup is a full backup."),
     Setting::switch("BACKUP_INTEGRITY_CHECK", "", "Check the archive when it is restored. Always on: every file has a checksum, and a restore with a difference fails; no switches nothing off.")
