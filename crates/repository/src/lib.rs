@@ -54,6 +54,7 @@ pub use snapshot::{Snapshot, TAG};
 
 use crypto::Key;
 use index::{Index, IndexFile};
+use node::time_of;
 use rabin::Chunker;
 use snapshot::SnapshotFile;
 
@@ -156,10 +157,12 @@ impl Repository {
     pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
         let mut found = Vec::new();
         for (id, _) in self.0.backend.list(FileKind::Snapshot)? {
-            found.push(self.0.read_json::<SnapshotFile>(FileKind::Snapshot, id)?.describe(id));
+            let file = self.0.read_json::<SnapshotFile>(FileKind::Snapshot, id)?;
+            // Two runs may follow each other within a second.
+            found.push((time_of(&file.time), file.describe(id)));
         }
-        found.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
-        Ok(found)
+        found.sort_by_key(|(time, snapshot)| (*time, snapshot.id));
+        Ok(found.into_iter().map(|(_, snapshot)| snapshot).collect())
     }
 
     fn snapshot(&self, id: Id) -> Result<SnapshotFile> {
