@@ -202,7 +202,8 @@ of_node() {
         ;;
     ntfs) ntfsinfo -m -f "$node" 2>/dev/null | grep -Ev 'Free|MFT Zone|LSN|State|Current Position' > "$to/$label-ntfs" ;;
     exfat) dump.exfat "$node" 2>/dev/null | grep -Ev '[Ff]ree|[Uu]sed|dump\.exfat' > "$to/$label-exfat" ;;
-    nilfs2) nilfs-tune -l "$node" 2>/dev/null | grep -Ev 'time|created|[Ff]ree|[Cc]heckpoint|[Ss]equence|state|nilfs-tune|^Mount|Last|DAT|start' > "$to/$label-nilfs" ;;
+    # mkfs.nilfs2 takes the time and a random seed of the checksums, and nothing outside of the filesystem names either.
+    nilfs2) nilfs-tune -l "$node" 2>/dev/null | grep -Ev 'time|created|[Ff]ree|[Cc]heckpoint|[Ss]equence|state|nilfs-tune|^Mount|Last|DAT|start|^CRC (seed|check sum):' > "$to/$label-nilfs" ;;
     bcache) bcache-super-show -f "$node" 2>/dev/null | grep -Ev 'csum|seq|dev.data.cache_state|dev.cache.(ordered|discard|pos)|dev.cache.*first' > "$to/$label-bcache" ;;
     esac
 }
