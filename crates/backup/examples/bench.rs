@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use backup::{Exclude, Options, Restore, Source, Stored, Tree};
+use backup::{Options, Restore, Source, Stored, Tree};
 
 // As in the product: musl's own allocator costs several times the system time under threads.
 #[global_allocator]
@@ -46,15 +46,7 @@ fn main() -> Outcome {
 }
 
 fn create(tree: &Path, dir: &Path, options: &Options) -> Outcome {
-    let source = Source {
-        root: tree.to_owned(),
-        mounts: vec![PathBuf::from("/")],
-        exclude: Exclude::default(),
-        skip_paths: Vec::new(),
-        hollow: Vec::new(),
-        views: Vec::new(),
-        only: None,
-    };
+    let source = Source::whole(tree);
     std::fs::create_dir_all(dir)?;
     let (archive, manifest) = (File::create(dir.join("a.tar.zst"))?, File::create(dir.join("a.manifest"))?);
     let made = backup::create(&source, &archive, &manifest, options, &())?;

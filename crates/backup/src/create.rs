@@ -40,6 +40,21 @@ pub struct Source {
     pub only: Option<Only>,
 }
 
+impl Source {
+    /// All of one filesystem, from the directory that stands for `/`.
+    pub fn whole(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            mounts: vec![PathBuf::from("/")],
+            exclude: Exclude::default(),
+            skip_paths: Vec::new(),
+            hollow: Vec::new(),
+            views: Vec::new(),
+            only: None,
+        }
+    }
+}
+
 /// The part of a machine that is archived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Only {

@@ -544,23 +544,23 @@ impl Worker<'_, '_> {
     }
 }
 
+/// Makes a link, a device or a pipe under a name that is free, without its metadata.
+pub(crate) fn make_special(dir: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<(), Errno> {
+    let file_type = match entry.kind {
+        Kind::Symlink => return rustix::fs::symlinkat(entry.link.as_slice(), dir, name),
+        Kind::Character => FileType::CharacterDevice,
+        Kind::Block => FileType::BlockDevice,
+        _ => FileType::Fifo,
+    };
+    let device = rustix::fs::makedev(entry.device.0, entry.device.1);
+    rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)
+}
+
 /// Makes links, devices and pipes.
 pub(crate) fn special(shared: &Shared<'_>, dirs: &mut Dirs, entry: &Entry) {
     let (parent, name) = split(&entry.path);
     let made = dirs.open(parent).and_then(|dir| {
-        let make = || match entry.kind {
-            Kind::Symlink => rustix::fs::symlinkat(entry.link.as_slice(), dir, name),
-            kind => {
-                let file_type = match kind {
-                    Kind::Character => FileType::CharacterDevice,
-                    Kind::Block => FileType::BlockDevice,
-                    _ => FileType::Fifo,
-                };
-                let device = rustix::fs::makedev(entry.device.0, entry.device.1);
-                rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)
-            }
-        };
-        replacing(make, dir, name, shared.replace)?;
+        replacing(|| make_special(dir, name, entry), dir, name, shared.replace)?;
         Ok(if shared.is_plain(&entry.path) { Vec::new() } else { metadata::apply_at(dir, name, entry) })
     });
     match made {

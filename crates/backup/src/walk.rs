@@ -634,15 +634,7 @@ mod tests {
     fn a_restless_file_is_looked_at_anew_and_not_for_ever() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), b"").unwrap();
-        let source = Source {
-            root: dir.path().to_owned(),
-            mounts: vec![PathBuf::from("/")],
-            exclude: crate::Exclude::default(),
-            skip_paths: Vec::new(),
-            hollow: Vec::new(),
-            views: Vec::new(),
-            only: None,
-        };
+        let source = Source::whole(dir.path());
         let options =
             Options { codec: crate::Codec::Zstd, level: 1, threads: 1, cancel: sys::Cancel::default() };
         let mut sink = Restless::default();

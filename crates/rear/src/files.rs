@@ -8,6 +8,8 @@ mod rsync;
 
 use std::path::{Path, PathBuf};
 
+use sys::Sys;
+
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::point::{Content, Part, Place, Seal};
@@ -22,6 +24,21 @@ pub struct Carry {
     pub programs: Vec<String>,
     /// Further files, as in COPY_AS_IS.
     pub files: Vec<String>,
+}
+
+impl Carry {
+    /// ssh, and what it reads here to know the other side. None of that is secret, and no private key is ever packed.
+    pub fn ssh(context: &Context) -> Self {
+        let files = [
+            "/root/.ssh/known_hosts",
+            "/root/.ssh/config",
+            "/etc/ssh/ssh_known_hosts",
+            "/etc/ssh/ssh_config",
+            "/etc/ssh/ssh_config.d",
+        ];
+        let there = files.into_iter().filter(|path| context.sys.exists(Path::new(path)));
+        Self { programs: vec!["ssh".into()], files: there.map(str::to_owned).collect() }
+    }
 }
 
 /// What is saved.

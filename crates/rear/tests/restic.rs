@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use repository::{Local, Repository, Save};
 use serde_json::{Value, json};
@@ -16,15 +16,7 @@ use support::{Point, change, rear};
 fn into_repository(point: &Path, tree: &Path, place: &Path) {
     let password = sys::Secret::new("correct horse");
     let repository = Repository::create(Box::new(Local::new(place)), &password).unwrap();
-    let source = backup::Source {
-        root: tree.to_owned(),
-        mounts: vec![PathBuf::from("/")],
-        exclude: backup::Exclude::default(),
-        skip_paths: Vec::new(),
-        hollow: Vec::new(),
-        views: Vec::new(),
-        only: None,
-    };
+    let source = backup::Source::whole(tree);
     let manifest = std::fs::File::create(point.join("manifest.zst")).unwrap();
     let options =
         backup::Options { codec: backup::Codec::Zstd, level: 1, threads: 2, cancel: sys::Cancel::default() };

@@ -35,15 +35,7 @@ fn make(dir: &Path, tree: &Path, home: &Path) -> PathBuf {
         seal: "recovery-point.json".into(),
         work: dir.join("work"),
     };
-    let source = backup::Source {
-        root: tree.to_owned(),
-        mounts: vec![PathBuf::from("/")],
-        exclude: backup::Exclude::default(),
-        skip_paths: Vec::new(),
-        hollow: Vec::new(),
-        views: Vec::new(),
-        only: None,
-    };
+    let source = backup::Source::whole(tree);
     let options =
         backup::Options { codec: backup::Codec::Zstd, level: 1, threads: 2, cancel: sys::Cancel::default() };
     let building = store.begin(name, &store.history().unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Foreign;
@@ -13,7 +13,7 @@ use super::reader::Reader;
 use crate::dirs::{Dirs, open_dir};
 use crate::entry::{Entry, Kind, split};
 use crate::manifest::{self, Totals};
-use crate::restore::is_below;
+use crate::restore::{is_below, make_special, write_at};
 use crate::{Error, Options, Progress, RestoreProblem, Restored, machine_path, metadata, walk};
 
 impl Foreign {
@@ -184,18 +184,7 @@ impl Run {
         let is_plain = is_below(&self.plain, &entry.path);
         let made = self.parent(above).and_then(|()| {
             let dir = self.dirs.open(above)?;
-            match entry.kind {
-                Kind::Symlink => rustix::fs::symlinkat(entry.link.as_slice(), dir, name)?,
-                kind => {
-                    let file_type = match kind {
-                        Kind::Character => FileType::CharacterDevice,
-                        Kind::Block => FileType::BlockDevice,
-                        _ => FileType::Fifo,
-                    };
-                    let device = rustix::fs::makedev(entry.device.0, entry.device.1);
-                    rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)?;
-                }
-            }
+            make_special(dir, name, entry)?;
             Ok(if is_plain { Vec::new() } else { metadata::apply_at(dir, name, entry) })
         });
         match made {
@@ -323,19 +312,4 @@ impl Run {
         let from = self.others.open(from)?;
         rustix::fs::linkat(from, old, self.dirs.open(to)?, new, AtFlags::empty())
     }
-}
-
-fn write_at(file: &OwnedFd, mut data: &[u8], mut offset: u64) -> Result<(), Errno> {
-    while !data.is_empty() {
-        match rustix::io::pwrite(file, data, offset) {
-            Ok(0) => return Err(Errno::NOSPC),
-            Ok(count) => {
-                data = &data[count..];
-                offset += count as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::index::{self, is_hollow};
@@ -150,19 +150,7 @@ impl Mender<'_, '_> {
         let (parent, name) = split(&entry.path);
         let made = self.dirs.open(parent).and_then(|dir| {
             if !is_as_wanted(dir, name, entry) {
-                let make = || match entry.kind {
-                    Kind::Symlink => rustix::fs::symlinkat(entry.link.as_slice(), dir, name),
-                    kind => {
-                        let file_type = match kind {
-                            Kind::Character => FileType::CharacterDevice,
-                            Kind::Block => FileType::BlockDevice,
-                            _ => FileType::Fifo,
-                        };
-                        let device = rustix::fs::makedev(entry.device.0, entry.device.1);
-                        rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)
-                    }
-                };
-                replacing(make, dir, name, true)?;
+                replacing(|| restore::make_special(dir, name, entry), dir, name, true)?;
             }
             Ok(if self.shared.is_plain(&entry.path) {
                 Vec::new()

@@ -6,9 +6,9 @@ pub mod place;
 use std::fs::{File, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use backup::{Created, Exclude, Options, Restore, Source, Stored};
+use backup::{Created, Options, Restore, Source, Stored};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, IFlags, Mode, Timespec, Timestamps, Uid, XattrFlags};
 
 /// Few threads, fast level.
@@ -18,15 +18,7 @@ pub fn options() -> Options {
 
 /// A source that is one directory.
 pub fn source(root: &Path) -> Source {
-    Source {
-        root: root.to_owned(),
-        mounts: vec![PathBuf::from("/")],
-        exclude: Exclude::default(),
-        skip_paths: Vec::new(),
-        hollow: Vec::new(),
-        views: Vec::new(),
-        only: None,
-    }
+    Source::whole(root)
 }
 
 /// Archives into `work`.

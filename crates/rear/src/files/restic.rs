@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use backup::{Entry, Exclude, ManifestReader, ProblemKind, Source};
+use backup::{Entry, ManifestReader, ProblemKind, Source};
 use layout::Bytes;
 use repository::{Id, Keep, Location, Repository, Save};
 use sys::Secret;
@@ -16,7 +16,8 @@ use crate::failure::{Failure, Result};
 use crate::point::{self, Content, Place, Seal};
 use crate::ui::Stage;
 use crate::workflow::machine::Machine;
-use crate::workflow::mkbackup::{archive, part, source::Files};
+use crate::workflow::mkbackup::source::{self, Files};
+use crate::workflow::mkbackup::{archive, part};
 use crate::workflow::preflight::Refusals;
 
 /// The word of `BACKUP`, and of the seal.
@@ -25,14 +26,6 @@ pub const METHOD: &str = "RESTIC";
 const QUESTION: &str = "RESTIC_PASSWORD";
 /// How often the password may be mistyped.
 const TRIES: usize = 3;
-/// What ssh reads to find and trust the other machine; nothing secret.
-const SSH_FILES: [&str; 5] = [
-    "/root/.ssh/known_hosts",
-    "/root/.ssh/config",
-    "/etc/ssh/ssh_known_hosts",
-    "/etc/ssh/ssh_config",
-    "/etc/ssh/ssh_config.d",
-];
 /// The label of the snapshots of files.
 const FILES: &str = "rear-files";
 /// The label of the snapshots of seals with what lies beside them.
@@ -168,14 +161,7 @@ impl Engine for Out {
         Ok(match &self.location {
             Location::Local(_) => Carry::default(),
             // Without a key: those are never packed. The rescue system asks for the password of the account.
-            Location::Sftp(_) => Carry {
-                programs: vec!["ssh".into()],
-                files: SSH_FILES
-                    .iter()
-                    .filter(|path| Path::new(path).exists())
-                    .map(|path| (*path).into())
-                    .collect(),
-            },
+            Location::Sftp(_) => Carry::ssh(context),
         })
     }
 
@@ -195,21 +181,10 @@ impl Engine for Out {
             tracing::warn!(path = %problem.path.display(), kind = ?problem.kind, "{}", problem.detail);
         }
         let Some(snapshot) = saved.snapshot else {
-            let unreadable = saved.problems.iter().filter(|problem| problem.kind == ProblemKind::Unreadable);
-            let list: Vec<String> = unreadable
-                .map(|problem| format!("\n- {}: {}", problem.path.display(), problem.detail))
-                .collect();
-            let text = list.iter().take(20).cloned().collect::<String>();
-            return Err(Failure::failed(format!("{} file(s) could not be read:{text}", list.len()))
-                .hint("repair them or leave them out with BACKUP_PROG_EXCLUDE; no recovery point was made"));
+            source::refuse_unreadable(&saved.problems)?;
+            return Err(Failure::failed("no snapshot was made"));
         };
-        if saved.files < 10 && !is_part {
-            return Err(Failure::failed(format!(
-                "only {} entries were saved: that is no machine",
-                saved.files
-            ))
-            .hint("look at BACKUP_PROG_EXCLUDE; no recovery point was made"));
-        }
+        source::refuse_empty(saved.files, is_part)?;
         stage.done(format!(
             "{} files, {}; {} unchanged, {} added to {}",
             saved.files,
@@ -253,15 +228,7 @@ impl Engine for Out {
         file.write_all(&seal.text()?)?;
         file.sync_all()?;
         // The seal and what lies beside it, so that the recovery point is found without its medium.
-        let source = Source {
-            root: dir.to_owned(),
-            mounts: vec![PathBuf::from("/")],
-            exclude: Exclude::default(),
-            skip_paths: Vec::new(),
-            hollow: Vec::new(),
-            views: Vec::new(),
-            only: None,
-        };
+        let source = Source::whole(dir);
         let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
         let name = Self::name(context, POINT, &seal.id);
         let saved = repository.save(&source, &nowhere, &name, &options, &())?;

@@ -15,7 +15,8 @@ use crate::failure::{Failure, Result};
 use crate::point::{self, Content, Part, Place, Seal};
 use crate::ui::Stage;
 use crate::workflow::machine::Machine;
-use crate::workflow::mkbackup::{archive, part, source::Files};
+use crate::workflow::mkbackup::source::{self, Files};
+use crate::workflow::mkbackup::{archive, part};
 use crate::workflow::preflight::Refusals;
 use crate::workflow::recover::rescue_config;
 
@@ -23,14 +24,6 @@ use crate::workflow::recover::rescue_config;
 pub const METHOD: &str = "RSYNC";
 /// The question for the password of a daemon.
 const PASSWORD: &str = "BACKUP_RSYNC_PASSWORD";
-/// What ssh reads to know the other side; none of it is secret.
-const SSH_FILES: [&str; 5] = [
-    "/root/.ssh/known_hosts",
-    "/root/.ssh/config",
-    "/etc/ssh/ssh_known_hosts",
-    "/etc/ssh/ssh_config",
-    "/etc/ssh/ssh_config.d",
-];
 const ACCESS: &str = "ssh asks nothing here and no private key is ever carried: in the rescue system, log in with a forwarded agent \
                       (ssh -A root@RESCUE), or put a key into /root/.ssh and remove it afterwards; then run rear recover again";
 
@@ -165,12 +158,11 @@ impl Engine for Trees {
     }
 
     fn check(&self, context: &Context, machine: &Machine, refusals: &mut Refusals) -> Result<Carry> {
-        let mut carry = Carry { programs: vec!["rsync".into()], files: Vec::new() };
-        if matches!(self.home, Home::Shell { .. }) {
-            carry.programs.push("ssh".into());
-            let there = SSH_FILES.iter().filter(|path| context.sys.exists(Path::new(path)));
-            carry.files.extend(there.map(|path| (*path).to_owned()));
-        }
+        let mut carry = match self.home {
+            Home::Shell { .. } => Carry::ssh(context),
+            _ => Carry::default(),
+        };
+        carry.programs.push("rsync".into());
         let missing: Vec<&String> =
             carry.programs.iter().filter(|program| context.sys.which(program).is_none()).collect();
         if !missing.is_empty() {
@@ -234,15 +226,9 @@ impl Engine for Trees {
         let options = context.archive_options();
         let stage = context.ui.stage_of("read", job.machine.data_bytes());
         let read = building.read(&files.source, &options, &stage)?;
-        refuse_unreadable(&read.problems)?;
+        source::refuse_unreadable(&read.problems)?;
         stage.done(format!("{} files, {}", read.totals.files, Bytes(read.totals.bytes)));
-        if read.totals.files < 10 && files.source.only.is_none() {
-            return Err(Failure::failed(format!(
-                "there are only {} entries: that is no machine",
-                read.totals.files
-            ))
-            .hint("look at BACKUP_PROG_EXCLUDE; no recovery point was made"));
-        }
+        source::refuse_empty(read.totals.files, files.source.only.is_some())?;
         let stage = context.ui.stage("transfer");
         let saved = building.transfer(read, &options).map_err(explain)?;
         let name = &run.0;
@@ -291,20 +277,6 @@ impl Engine for Trees {
         }
         Ok(format!("{}/{}/{name}", self.home.url(), self.prefix))
     }
-}
-
-/// Files that could not be read are no part of a backup, so there is none.
-fn refuse_unreadable(problems: &[backup::Problem]) -> Result<()> {
-    let unreadable: Vec<_> =
-        problems.iter().filter(|problem| problem.kind == ProblemKind::Unreadable).collect();
-    if unreadable.is_empty() {
-        return Ok(());
-    }
-    let named = unreadable.iter().take(20);
-    let list: String =
-        named.map(|problem| format!("\n- {}: {}", problem.path.display(), problem.detail)).collect();
-    Err(Failure::failed(format!("{} file(s) could not be read:{list}", unreadable.len()))
-        .hint("repair them or leave them out with BACKUP_PROG_EXCLUDE; no recovery point was made"))
 }
 
 /// The name of a run: the time in UTC, so that names ascend also when clocks are changed.
@@ -473,13 +445,5 @@ mod tests {
         ] {
             assert!(Tree::new(&content(url, name)).is_err(), "{url} {name}");
         }
-    }
-
-    #[test]
-    fn unreadable_files_are_named() {
-        let problem = |kind| backup::Problem { path: "/etc/x".into(), kind, detail: "broken".into() };
-        assert!(refuse_unreadable(&[problem(ProblemKind::Changed)]).is_ok());
-        let failure = refuse_unreadable(&[problem(ProblemKind::Unreadable)]).unwrap_err();
-        assert!(failure.message.contains("/etc/x: broken"), "{}", failure.message);
     }
 }

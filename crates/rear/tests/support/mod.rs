@@ -51,15 +51,7 @@ impl Point {
         }
         std::fs::create_dir_all(dir).unwrap();
         let create = |name: &str| std::fs::File::create(dir.join(name)).unwrap();
-        let source = backup::Source {
-            root: tree.to_owned(),
-            mounts: vec![PathBuf::from("/")],
-            exclude: backup::Exclude::default(),
-            skip_paths: Vec::new(),
-            hollow: Vec::new(),
-            views: Vec::new(),
-            only: None,
-        };
+        let source = backup::Source::whole(tree);
         let options = backup::Options {
             codec: backup::Codec::Zstd,
             level: 1,

@@ -102,27 +102,11 @@ pub fn create(
     let hidden = std::mem::take(&mut shown.hidden);
     shown.unmount()?;
 
-    let unreadable: Vec<_> =
-        created.problems.iter().filter(|problem| problem.kind == ProblemKind::Unreadable).collect();
     for problem in &created.problems {
         tracing::warn!(path = %problem.path.display(), kind = ?problem.kind, "{}", problem.detail);
     }
-    if !unreadable.is_empty() {
-        let list: String = unreadable
-            .iter()
-            .take(20)
-            .map(|problem| format!("\n- {}: {}", problem.path.display(), problem.detail))
-            .collect();
-        return Err(Failure::failed(format!("{} file(s) could not be read:{list}", unreadable.len()))
-            .hint("repair them or leave them out with BACKUP_PROG_EXCLUDE; no recovery point was made"));
-    }
-    if created.files < 10 && !is_part {
-        return Err(Failure::failed(format!(
-            "the archive holds only {} entries: that is no machine",
-            created.files
-        ))
-        .hint("look at BACKUP_PROG_EXCLUDE; no recovery point was made"));
-    }
+    source::refuse_unreadable(&created.problems)?;
+    source::refuse_empty(created.files, is_part)?;
     stage.done(format!(
         "{} files, {} -> {}",
         created.files,

@@ -1,9 +1,9 @@
 //! The files of this machine as every way of saving sees them: which filesystems, shown where, less what the rules and the
-//! configuration leave out. It reads nothing of them.
+//! configuration leave out; and what of the outcome is no backup. It reads nothing of them.
 
 use std::path::{Path, PathBuf};
 
-use backup::{Exclude, Only, Source};
+use backup::{Exclude, Only, Problem, ProblemKind, Source};
 use sys::mount::{Mount, Mounts};
 
 use crate::context::Context;
@@ -11,6 +11,32 @@ use crate::failure::{Failure, Result};
 use crate::workflow::beneath::{self, MountPoint};
 use crate::workflow::machine::Machine;
 use crate::workflow::subvolumes;
+
+/// Fewer entries are no machine, unless its owner asked for a part of it.
+const FEWEST: u64 = 10;
+
+/// Files that could not be read are no part of a backup, so there is none.
+pub fn refuse_unreadable(problems: &[Problem]) -> Result<()> {
+    let unreadable: Vec<_> =
+        problems.iter().filter(|problem| problem.kind == ProblemKind::Unreadable).collect();
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    let named = unreadable.iter().take(20);
+    let list: String =
+        named.map(|problem| format!("\n- {}: {}", problem.path.display(), problem.detail)).collect();
+    Err(Failure::failed(format!("{} file(s) could not be read:{list}", unreadable.len()))
+        .hint("repair them or leave them out with BACKUP_PROG_EXCLUDE; no recovery point was made"))
+}
+
+/// A backup of next to nothing is none either.
+pub fn refuse_empty(entries: u64, is_part: bool) -> Result<()> {
+    if entries >= FEWEST || is_part {
+        return Ok(());
+    }
+    Err(Failure::failed(format!("the backup holds only {entries} entries: that is no machine"))
+        .hint("look at BACKUP_PROG_EXCLUDE; no recovery point was made"))
+}
 
 /// What is saved, shown in our own mount namespace until [`Files::unmount`].
 pub struct Files {
@@ -118,4 +144,24 @@ fn left_out(machine: &Machine, own: &[PathBuf]) -> Vec<PathBuf> {
 /// Swap files: what they hold is worth nothing after a boot.
 fn hollow(machine: &Machine) -> Vec<PathBuf> {
     machine.coverage.hollow.iter().map(PathBuf::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_files_are_named() {
+        let problem = |kind| Problem { path: "/etc/x".into(), kind, detail: "broken".into() };
+        assert!(refuse_unreadable(&[problem(ProblemKind::Changed)]).is_ok());
+        let failure = refuse_unreadable(&[problem(ProblemKind::Unreadable)]).unwrap_err();
+        assert!(failure.message.contains("/etc/x: broken"), "{}", failure.message);
+    }
+
+    #[test]
+    fn next_to_nothing_is_no_machine_unless_asked_for() {
+        assert!(refuse_empty(FEWEST, false).is_ok());
+        assert!(refuse_empty(1, true).is_ok());
+        assert!(refuse_empty(FEWEST - 1, false).unwrap_err().message.contains("no machine"));
+    }
 }
