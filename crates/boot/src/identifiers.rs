@@ -37,14 +37,19 @@ pub fn rewrite_identifiers(root: &Path, changes: &[(String, String)]) -> Result<
         if rewritten == text {
             continue;
         }
-        let mut original = path.clone().into_os_string();
-        original.push(".rear-orig");
-        std::fs::copy(&path, &original).map_err(Error::io("keep the original of", &path))?;
-        // Written in place: owner, mode and attributes of the file stay.
-        std::fs::write(&path, rewritten).map_err(Error::io("write", &path))?;
+        write_beside_original(&path, &rewritten)?;
         touched.push(path);
     }
     Ok(touched)
+}
+
+/// Gives a file another text; what it was stays beside it as `NAME.rear-orig`.
+pub(crate) fn write_beside_original(path: &Path, text: &str) -> Result<()> {
+    let mut original = path.as_os_str().to_owned();
+    original.push(".rear-orig");
+    std::fs::copy(path, &original).map_err(Error::io("keep the original of", path))?;
+    // Written in place: owner, mode and attributes of the file stay.
+    std::fs::write(path, text).map_err(Error::io("write", path))
 }
 
 pub(crate) fn candidates(root: &Path) -> Vec<PathBuf> {

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::identifiers::candidates;
+use crate::identifiers::{candidates, write_beside_original};
 use crate::rooted::resolve;
 use crate::{Error, Result};
 
@@ -58,11 +58,7 @@ pub fn restore_wwids(root: &Path, changes: &[(String, String)]) -> Result<Wwids>
         if rewritten == text {
             continue;
         }
-        let mut original = path.clone().into_os_string();
-        original.push(".rear-orig");
-        std::fs::copy(&path, &original).map_err(Error::io("keep the original of", &path))?;
-        // Written in place: owner, mode and attributes of the file stay.
-        std::fs::write(&path, rewritten).map_err(Error::io("write", &path))?;
+        write_beside_original(&path, &rewritten)?;
         let shown = Path::new("/").join(path.strip_prefix(root).unwrap_or(&path));
         let names: Vec<String> = changes
             .iter()

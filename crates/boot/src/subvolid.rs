@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::identifiers::candidates;
+use crate::identifiers::{candidates, write_beside_original};
 use crate::{Error, Result};
 
 /// A btrfs whose subvolumes have other ids now.
@@ -52,11 +52,7 @@ pub fn rewrite_subvolids(root: &Path, filesystems: &[Renumbered]) -> Result<(Vec
         if rewritten == text {
             continue;
         }
-        let mut original = path.clone().into_os_string();
-        original.push(".rear-orig");
-        std::fs::copy(&path, &original).map_err(Error::io("keep the original of", &path))?;
-        // Written in place: owner, mode and attributes of the file stay.
-        std::fs::write(&path, rewritten).map_err(Error::io("write", &path))?;
+        write_beside_original(&path, &rewritten)?;
         touched.push(path);
     }
     Ok((touched, problems))
