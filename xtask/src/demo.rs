@@ -18,6 +18,7 @@ pub(crate) fn run(shop: &Shop, name: &str) -> Result<ExitCode> {
         scenario.title
     );
     shop.provide(true)?;
+    shop.provide_servers([&scenario])?;
     let rear = shop.build()?;
     let (lab, _lock) = shop.lab()?;
     let base = Base::prepare(&lab, &Recipe::of(&scenario))?;

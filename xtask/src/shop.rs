@@ -79,6 +79,19 @@ impl Shop {
         self.install(&sys, missing)
     }
 
+    /// Installs the programs that serve the machines of these scenarios, where they are missing, and says so before.
+    pub(crate) fn provide_servers<'a>(
+        &self,
+        scenarios: impl IntoIterator<Item = &'a Scenario>,
+    ) -> Result<()> {
+        let sys = sys::Real::new(self.cancel.clone());
+        let servers = scenarios.into_iter().filter_map(|scenario| scenario.machine.server.as_ref());
+        let needs: Vec<(&str, &str)> = servers
+            .filter_map(|server| Some((server.command.first()?.as_str(), server.package.as_str())))
+            .collect();
+        self.install(&sys, drill::missing(&sys, &needs))
+    }
+
     pub(crate) fn install(&self, sys: &sys::Real, missing: Vec<String>) -> Result<()> {
         if missing.is_empty() {
             return Ok(());

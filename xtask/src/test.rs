@@ -26,6 +26,7 @@ pub(crate) fn run(shop: &Shop, no_vm: bool, all: bool) -> Result<ExitCode> {
     } else {
         shop.catalogue()?.0.into_iter().filter(|one| one.ci || all).collect()
     };
+    shop.provide_servers(&scenarios)?;
     let place = if no_vm { None } else { Some(shop.lab()?) };
     let lab = place.as_ref().map(|(lab, _)| lab);
 

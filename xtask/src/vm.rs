@@ -29,6 +29,7 @@ pub(crate) fn run(
 ) -> Result<ExitCode> {
     let scenario = shop.scenario(name)?;
     shop.provide(true)?;
+    shop.provide_servers([&scenario])?;
     let rear = match rear {
         Some(file) => file,
         None => shop.build()?,

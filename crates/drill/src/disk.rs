@@ -27,10 +27,15 @@ pub(crate) fn layer(lab: &Lab, file: &Path, below: &Path) -> Result<()> {
 pub(crate) fn is_blank(lab: &Lab, file: &Path, size: &str) -> Result<bool> {
     let pristine = file.with_extension("pristine");
     blank(lab, &pristine, size)?;
-    let compare = Cmd::new("qemu-img").args(["compare", "-q", "-f", "qcow2", "-F", "qcow2"]).accept(&[1]);
-    let same = lab.run(&compare.arg(path(&pristine)).arg(path(file)), 5)?;
+    let same = is_same(lab, &pristine, file)?;
     std::fs::remove_file(&pristine).map_err(sys::Error::io("remove", &pristine))?;
-    Ok(same.code == 0)
+    Ok(same)
+}
+
+/// Whether two disks have the same content.
+pub(crate) fn is_same(lab: &Lab, one: &Path, other: &Path) -> Result<bool> {
+    let compare = Cmd::new("qemu-img").args(["compare", "-q", "-f", "qcow2", "-F", "qcow2"]).accept(&[1]);
+    Ok(lab.run(&compare.arg(path(one)).arg(path(other)), 10)?.code == 0)
 }
 
 /// Makes a raw disk full of somebody else's data: a table, a filesystem, and noise in every mebibyte.

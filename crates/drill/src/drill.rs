@@ -9,6 +9,7 @@ use crate::lab::{Lab, copy, fresh_dir, key, make_dir, path, read, write};
 use crate::machine::{Drive, Machine, empty_nvram};
 use crate::report::{Figures, Outcome, Report};
 use crate::scenario::{Expect, Faults, Firmware, Scenario};
+use crate::server::Serving;
 use crate::{Error, Result, disk, install, storage};
 
 mod prove;
@@ -221,7 +222,7 @@ impl<'a> Drill<'a> {
             machine = machine.disk(&Drive {
                 file: &file,
                 format: "qcow2",
-                serial: &format!("target{index}"),
+                serial: format!("target{index}"),
                 bus: crate::scenario::Bus::Virtio,
                 sector: disk.sector_size,
                 throw_away: false,
@@ -315,15 +316,30 @@ impl<'a> Drill<'a> {
         }
         let mut disks = Vec::new();
         for index in 0..installed.disks {
-            let file = self.source.join(format!("original{index}.qcow2"));
+            let file = self.original(index);
             disk::layer(self.lab, &file, &installed.dir.join(format!("disk{index}.qcow2")))?;
             disks.push(file);
         }
         let machine = self.machine(&self.source, "backup", &vars, &numbered(disks), "OLD", false);
+        if let Some(server) = &spec.server {
+            server.prepare(&self.server_dir())?;
+        }
+        let _server = self.serve()?;
         self.lab.say(&format!("{}: the machine boots and runs rear mkbackup", self.scenario.name));
         share.run_with(self.lab, machine, &spec.dialog, self.limit(1800))?;
         disk::must_exist(&self.medium())?;
         write(&made, key)
+    }
+
+    /// Where the machine's server keeps what it is given.
+    fn server_dir(&self) -> PathBuf {
+        self.source.join("server")
+    }
+
+    /// Starts the machine's server, where it has one.
+    fn serve(&self) -> Result<Option<Serving>> {
+        let server = self.scenario.machine.server.as_ref();
+        server.map(|server| server.start(self.lab, &self.server_dir())).transpose()
     }
 
     fn medium(&self) -> PathBuf {
@@ -343,17 +359,28 @@ impl<'a> Drill<'a> {
         let spec = &self.scenario.machine;
         let mut machine = Machine::new(dir, name, spec.memory).firmware(spec.firmware, vars);
         for (index, file) in disks {
-            machine = machine.disk(&Drive {
-                file,
-                format: "qcow2",
-                serial: &format!("{serial}{index}"),
-                bus: spec.bus,
-                sector: spec.disk.get(*index).map_or(512, |disk| disk.sector_size),
-                throw_away,
-                boot_index: Some(u32::try_from(*index).unwrap_or(0) + 1),
-            });
+            machine = machine.disk(&self.drive(*index, file, serial, throw_away));
         }
         machine
+    }
+
+    /// A disk of the scenario's machine.
+    fn drive<'f>(&self, index: usize, file: &'f Path, serial: &str, throw_away: bool) -> Drive<'f> {
+        let spec = &self.scenario.machine;
+        Drive {
+            file,
+            format: "qcow2",
+            serial: format!("{serial}{index}"),
+            bus: spec.bus,
+            sector: spec.disk.get(index).map_or(512, |disk| disk.sector_size),
+            throw_away,
+            boot_index: Some(u32::try_from(index).unwrap_or(0) + 1),
+        }
+    }
+
+    /// The image of one of the old machine's disks.
+    fn original(&self, index: usize) -> PathBuf {
+        self.source.join(format!("original{index}.qcow2"))
     }
 
     // ---- what is left -------------------------------------------------------------------------------------

@@ -96,10 +96,10 @@ pub(crate) fn helper(
     vars: &Path,
 ) -> Machine {
     let image = base.image();
-    let drive = |serial| Drive {
+    let drive = |serial: &str| Drive {
         file: &image,
         format: "raw",
-        serial,
+        serial: serial.to_owned(),
         bus: Bus::Virtio,
         sector: 512,
         throw_away: true,

@@ -24,6 +24,7 @@ mod machine;
 mod qmp;
 mod report;
 mod scenario;
+mod server;
 mod storage;
 mod verdict;
 

@@ -54,7 +54,7 @@ pub(crate) struct Drive<'a> {
     pub(crate) file: &'a Path,
     /// "raw" or "qcow2".
     pub(crate) format: &'a str,
-    pub(crate) serial: &'a str,
+    pub(crate) serial: String,
     pub(crate) bus: Bus,
     pub(crate) sector: u32,
     /// Writes go to a temporary file.
@@ -191,7 +191,7 @@ impl Machine {
             Bus::Multipath => "scsi-hd".to_owned(),
         };
         let boot = drive.boot_index.map(|index| format!(",bootindex={index}")).unwrap_or_default();
-        let (serial, sector) = (drive.serial, drive.sector);
+        let (serial, sector) = (&drive.serial, drive.sector);
         self.add(
             "-device",
             format!(
@@ -219,7 +219,7 @@ impl Machine {
                  file.filename={file}"
             ),
         );
-        let (serial, sector, wwn) = (drive.serial, drive.sector, world_wide_name(drive.serial));
+        let (serial, sector, wwn) = (&drive.serial, drive.sector, world_wide_name(&drive.serial));
         for path in 0..2 {
             // No two devices may have one place in the firmware's order.
             let boot = drive.boot_index.map(|index| format!(",bootindex={}", 2 * index + path));
@@ -470,10 +470,10 @@ mod tests {
     fn a_disk_over_two_paths_is_one_image_with_one_name() {
         assert_eq!(world_wide_name("OLD0"), 0x5000_c500_0000_4f00);
         assert_eq!(world_wide_name("NEW12"), 0x5000_c500_0000_4e0c);
-        let drive = |serial| Drive {
+        let drive = |serial: &str| Drive {
             file: Path::new("/a,b.qcow2"),
             format: "qcow2",
-            serial,
+            serial: serial.to_owned(),
             bus: Bus::Multipath,
             sector: 4096,
             throw_away: false,

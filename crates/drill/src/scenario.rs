@@ -83,6 +83,8 @@ pub struct Recover {
     pub expect: Expect,
     /// Sizes of the new blank disks; without it, those of the old ones.
     pub sizes: Option<Vec<String>>,
+    /// Numbers of the old machine's disks that the new one has again, and that must not change.
+    pub keep: Vec<usize>,
     /// Size of one more disk, full of somebody else's data, that must not change.
     pub foreign: Option<String>,
     /// What the medium is.
@@ -289,6 +291,9 @@ fn check(machine: &Spec, recover: &Recover, boot: &Boot) -> Result<(), String> {
         && recover.foreign.is_none()
     {
         return Err("a machine without disks cannot be recovered".to_owned());
+    }
+    if let Some(index) = recover.keep.iter().find(|index| **index >= machine.disk.len()) {
+        return Err(format!("disk {index} cannot be kept, because it is not there"));
     }
     for say in &recover.dialog {
         let at = &say.wait;

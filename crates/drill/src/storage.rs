@@ -181,7 +181,7 @@ impl StorageDrill<'_> {
         let root = Drive {
             file: &image,
             format: "raw",
-            serial: "base",
+            serial: "base".to_owned(),
             bus: Bus::Virtio,
             sector: 512,
             throw_away: true,

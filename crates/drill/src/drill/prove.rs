@@ -18,8 +18,7 @@ impl Drill<'_> {
     pub(super) fn compare(&self) -> Result<()> {
         let spec = &self.scenario.machine;
         let count = spec.disk.len();
-        let originals: Vec<PathBuf> =
-            (0..count).map(|index| self.source.join(format!("original{index}.qcow2"))).collect();
+        let originals: Vec<PathBuf> = (0..count).map(|index| self.original(index)).collect();
         let recovered = self.recovered_disks(count);
         self.lab.say(&format!("{}: every file and identifier is compared", self.scenario.name));
         let allowed = &self.scenario.compare;
@@ -51,7 +50,7 @@ impl Drill<'_> {
                 machine = machine.disk(&Drive {
                     file,
                     format: "qcow2",
-                    serial: &format!("{side}{index}"),
+                    serial: format!("{side}{index}"),
                     bus: Bus::Virtio,
                     sector: spec.disk.get(index).map_or(512, |disk| disk.sector_size),
                     throw_away: true,

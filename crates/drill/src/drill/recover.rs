@@ -26,10 +26,16 @@ impl Drill<'_> {
             None => spec.disk.iter().map(|disk| disk.size.clone()).collect(),
         };
         let disks = self.recovered_disks(sizes.len());
-        for (file, size) in disks.iter().zip(&sizes) {
-            disk::blank(self.lab, file, size)?;
+        let (kept, new): (Vec<_>, Vec<_>) =
+            numbered(disks.clone()).into_iter().partition(|(index, _)| wanted.keep.contains(index));
+        for (index, file) in &new {
+            disk::blank(self.lab, file, &sizes[*index])?;
         }
-        let mut machine = self.machine(&self.dir, "recover", &vars, &numbered(disks.clone()), "NEW", false);
+        let mut machine = self.machine(&self.dir, "recover", &vars, &new, "NEW", false);
+        for (index, file) in &kept {
+            disk::layer(self.lab, file, &self.original(*index))?;
+            machine = machine.disk(&self.drive(*index, file, "OLD", false));
+        }
 
         let foreign = self.dir.join("foreign.raw");
         let mut before = None;
@@ -39,7 +45,7 @@ impl Drill<'_> {
             machine = machine.disk(&Drive {
                 file: &foreign,
                 format: "raw",
-                serial: "FOREIGN",
+                serial: "FOREIGN".to_owned(),
                 bus: spec.bus,
                 sector: 512,
                 throw_away: false,
@@ -70,7 +76,7 @@ impl Drill<'_> {
         let limit = self.limit(wanted.timeout.unwrap_or(900));
         let result = match wanted.expect {
             Expect::Recovered => self.recovered(&machine, limit, figures),
-            Expect::Refused => self.refused(&machine, limit, &disks, &sizes),
+            Expect::Refused => self.refused(&machine, limit, &new, &sizes),
         };
         let unchanged = |before: Option<String>, file: &Path, what: &str| -> Result<()> {
             match before {
@@ -84,6 +90,14 @@ impl Drill<'_> {
         // Told even where the recovery failed: a written foreign disk is the worse news.
         unchanged(before, &foreign, "the disk with somebody else's data")?;
         unchanged(stick, &iso, "the stick that carries the medium")?;
+        for (index, file) in &kept {
+            if !disk::is_same(self.lab, &self.original(*index), file)? {
+                return Err(Error::Machine {
+                    detail: format!("disk {index}, which was kept, was written to"),
+                    console: machine.console(),
+                });
+            }
+        }
         for file in [foreign, copied] {
             let _ = std::fs::remove_file(file);
         }
@@ -97,6 +111,7 @@ impl Drill<'_> {
             Some(login) => &machine.clone().ssh(login.port()),
             None => machine,
         };
+        let _server = self.serve()?;
         let mut running = machine.power_on(self.lab)?;
         converse(self.lab, &mut running, &wanted.dialog, login.as_ref(), limit)?;
         let end = running.ends(limit)?;
@@ -115,7 +130,14 @@ impl Drill<'_> {
         }
     }
 
-    fn refused(&self, machine: &Machine, limit: Duration, disks: &[PathBuf], sizes: &[String]) -> Result<()> {
+    fn refused(
+        &self,
+        machine: &Machine,
+        limit: Duration,
+        disks: &[(usize, PathBuf)],
+        sizes: &[String],
+    ) -> Result<()> {
+        let _server = self.serve()?;
         let mut running = machine.power_on(self.lab)?;
         let refusal = self.scenario.recover.refusal.as_deref().unwrap_or("(?m)^rear: recovery FAILED:");
         let mut wanted = self.scenario.recover.console.clone();
@@ -124,8 +146,8 @@ impl Drill<'_> {
         // Whatever it would still do to the disks, it has the time to do it.
         std::thread::sleep(Duration::from_secs(5));
         running.power_off()?;
-        for (file, size) in disks.iter().zip(sizes) {
-            if !disk::is_blank(self.lab, file, size)? {
+        for (index, file) in disks {
+            if !disk::is_blank(self.lab, file, &sizes[*index])? {
                 return Err(Error::Machine {
                     detail: "the recovery was refused, but the new disk was written to".to_owned(),
                     console: machine.console(),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Say;
+use crate::server::Server;
 
 /// The firmware that a machine starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -148,6 +149,9 @@ pub struct Spec {
     /// What a person does at its console each time it starts.
     #[serde(default)]
     pub dialog: Vec<Say>,
+    /// What serves it over the network while it is saved and recovered.
+    #[serde(default)]
+    pub server: Option<Server>,
 }
 
 /// A filesystem or swap space, wherever it lies.
@@ -239,7 +243,7 @@ impl Spec {
         if let Some(say) = self.dialog.iter().find(|say| say.send.is_none() || say.ssh.is_some()) {
             return Err(format!("the machine's dialog at '{}' can only send", say.wait));
         }
-        Ok(())
+        self.server.as_ref().map_or(Ok(()), Server::check)
     }
 }
 
