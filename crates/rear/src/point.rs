@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, Result};
 
 mod place;
+pub mod shelf;
 
 pub use place::Place;
+pub use shelf::Shelf;
 
 /// Version of the seal's form.
 pub const FORMAT: u32 = 1;
@@ -55,6 +57,9 @@ pub struct Seal {
     pub content: Option<Content>,
     /// Where the backup is, when not on the medium: a URL.
     pub elsewhere: Option<String>,
+    /// The local filesystem that holds the files, where they are not on the medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shelf: Option<Shelf>,
     /// What alone is in the archive, where its owner asked for less than the machine; empty for a whole one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
@@ -303,6 +308,7 @@ mod tests {
             archive: None,
             content: None,
             elsewhere: None,
+            shelf: None,
             only: Vec::new(),
             digest: None,
         }

@@ -97,6 +97,17 @@ pub fn unmount(target: &Path) -> Result<()> {
     }
 }
 
+/// The option that keeps a read-only mount from replaying the journal to the disk.
+pub fn untouched(fs_type: &str) -> Option<&'static str> {
+    match fs_type {
+        "ext3" | "ext4" => Some("noload"),
+        "xfs" | "nilfs2" => Some("norecovery"),
+        // "rescue=nologreplay" is the newer word; kernels know the old one still.
+        "btrfs" => Some("nologreplay"),
+        _ => None,
+    }
+}
+
 /// Mounts that belong together; dropped in reverse order.
 #[derive(Debug, Default)]
 pub struct Mounts(Vec<Mount>);

@@ -19,7 +19,7 @@ use super::{luks, means, swapfiles};
 use crate::context::{Context, STATE_DIR, is_rescue_system};
 use crate::failure::{Failure, Result};
 use crate::files::{self, Engine};
-use crate::point::{self, Part, Seal};
+use crate::point::{self, Part, Seal, Shelf};
 use crate::ui::duration;
 
 pub mod archive;
@@ -269,7 +269,11 @@ fn check(
         let copies = if destinations.archive_on_medium() { 2 } else { 0 };
         preflight::space(context, dir, data, copies, &mut refusals);
         let settings = context.settings();
-        if settings.iso_recover_unattended && !destinations.archive_on_medium() && engine.is_none() {
+        if settings.iso_recover_unattended
+            && !destinations.archive_on_medium()
+            && engine.is_none()
+            && shelf(context, machine, destinations)?.is_none()
+        {
             context.ui.warn(
                 "there are no files on this medium, so an unattended recovery from it stops before any write",
             );
@@ -281,6 +285,14 @@ fn check(
         Some(paths) => format!("of the files, only those of {} will be in the backup", paths.join(", ")),
     });
     facts.ok_or_else(|| Failure::refused("the boot loader could not be captured"))
+}
+
+/// The local filesystem that will hold the files, where they do not lie on the medium.
+fn shelf(context: &Context, machine: &Machine, destinations: &Destinations) -> Result<Option<Shelf>> {
+    match &destinations.elsewhere {
+        Some(place) => Shelf::of(&context.sys, &machine.layout, place),
+        None => Ok(None),
+    }
 }
 
 fn make(
@@ -308,6 +320,7 @@ fn make(
         archive: None,
         content: None,
         elsewhere: destinations.elsewhere.clone().filter(|_| engine.is_none()),
+        shelf: shelf(context, machine, destinations)?,
         only: context.settings().only_include.clone().unwrap_or_default(),
         digest: None,
     };
@@ -330,7 +343,7 @@ fn make(
     if let Some(dir) = &destinations.backup_dir {
         let staging = staging(context, dir)?;
         skip.push(staging.path().to_owned());
-        let mut inside = Seal { elsewhere: None, parts: small(staging.path())?, ..seal.clone() };
+        let mut inside = Seal { elsewhere: None, shelf: None, parts: small(staging.path())?, ..seal.clone() };
         let archive =
             archive::create(context, machine, staging.path(), &skip, &mut inside.parts, &mut made.problems)?;
         inside.archive = Some(archive);

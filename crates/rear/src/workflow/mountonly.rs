@@ -281,21 +281,10 @@ fn mount_one(
     let mut flags = MountFlags::empty();
     if options.read_only {
         flags |= MountFlags::RDONLY;
-        words.extend(untouched(&mount.fs_type).map(str::to_owned));
+        words.extend(sys::mount::untouched(&mount.fs_type).map(str::to_owned));
     }
     Mount::new(device, directory, &mount.fs_type, flags, &words.join(","))?.leave();
     Ok(())
-}
-
-/// The option that keeps a read-only mount from replaying the journal to the disk.
-fn untouched(fs_type: &str) -> Option<&'static str> {
-    match fs_type {
-        "ext3" | "ext4" => Some("noload"),
-        "xfs" | "nilfs2" => Some("norecovery"),
-        // "rescue=nologreplay" is the newer word; kernels know the old one still.
-        "btrfs" => Some("nologreplay"),
-        _ => None,
-    }
 }
 
 /// Loads the driver of a filesystem. Whether that worked shows when it is mounted.

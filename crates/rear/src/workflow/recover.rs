@@ -24,6 +24,7 @@ use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_sy
 use crate::failure::{Code, Failure, Result};
 use crate::files::Origin;
 use crate::point::Seal;
+use crate::point::shelf::Attached;
 use crate::rescue;
 
 mod finish;
@@ -122,6 +123,11 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     }
     let stage = context.ui.stage("unmount");
     applied.mounts.unmount()?;
+    // The way back may have it open.
+    drop(origin);
+    if let Some(shelf) = opened.shelf {
+        shelf.unmount()?;
+    }
     if let Some(medium) = opened.medium {
         medium.mount.unmount()?;
     }
@@ -178,6 +184,8 @@ pub struct Opened {
     pub rescue: Option<RescueConfig>,
     /// The way back of files that lie at a place of their own, proven to be there.
     pub origin: Option<Box<dyn Origin>>,
+    /// Keeps mounted what holds the files, where that is not the medium.
+    pub shelf: Option<Attached>,
     /// Keeps the medium mounted.
     pub medium: Option<rescue::Medium>,
 }

@@ -74,6 +74,7 @@ fn save(context: &Context, layout: &mut Layout, dir: &Path) -> Seal {
         archive: None,
         content: None,
         elsewhere: None,
+        shelf: None,
         only: Vec::new(),
         digest: None,
     };

@@ -10,7 +10,7 @@ use rustix::mount::MountFlags;
 use sys::Sys;
 use sys::mount::Mount;
 
-use super::{load_driver, untouched};
+use super::load_driver;
 use crate::cli::Mountonly;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -107,7 +107,8 @@ fn look<'a>(context: &Context, device: &'a Device) -> Result<Option<Root<'a>>> {
     }
     for options in ways {
         context.cancel.check()?;
-        let words: Vec<&str> = options.iter().map(String::as_str).chain(untouched(&kind)).collect();
+        let words: Vec<&str> =
+            options.iter().map(String::as_str).chain(sys::mount::untouched(&kind)).collect();
         let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let mount = match Mount::new(&device.path, place, &kind, flags, &words.join(",")) {
             Ok(mount) => mount,

@@ -2,7 +2,7 @@
 //! All of it happens before anything is written to a disk.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use boot::BootFacts;
@@ -17,6 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::files::{self, Origin};
 use crate::point::{self, Place, Seal};
 use crate::rescue;
+use crate::workflow::multipath;
 use crate::workflow::preserve::Kept;
 
 /// How long to look for the medium where it is not needed.
@@ -73,7 +74,7 @@ pub fn drivers(context: &Context, plan: &Plan) -> Result<()> {
 pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
     let stage = context.ui.stage("open");
     let rescue = if is_rescue_system() { Some(rescue_config()?) } else { None };
-    let (dir, medium) = match (&options.from, &rescue) {
+    let (mut dir, medium) = match (&options.from, &rescue) {
         // The medium is not needed, but it must be known, so that it is never taken for a target.
         (Some(dir), Some(config)) => (dir.clone(), rescue::find_within(&context.sys, config, BRIEFLY).ok()),
         (Some(dir), None) => (dir.clone(), None),
@@ -90,7 +91,7 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
             return Err(Failure::refused("no recovery point was named").hint("name it with --from DIR"));
         }
     };
-    let seal = Seal::read(&dir)?;
+    let mut seal = Seal::read(&dir)?;
     if let Some(config) = &rescue
         && options.from.is_none()
         && seal.id != config.recovery_point
@@ -101,12 +102,39 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         ))
         .hint("boot the medium that you want to recover from"));
     }
+    let shelf = match &seal.shelf {
+        Some(shelf) if rescue.is_some() => {
+            // Its disk may have several paths, of which none may be used alone.
+            multipath::start(context, &[&saved(&seal, &dir)?])?;
+            shelf.attach(context)?
+        }
+        _ => None,
+    };
     if let Some(elsewhere) = &seal.elsewhere {
-        return Err(Failure::refused(format!("the backup is not on this medium but at {elsewhere}"))
-            .hint("mount what holds it, read-only, and run rear recover --from DIR"));
+        let beside = match &shelf {
+            Some(shelf) => shelf.path(elsewhere),
+            // A person has mounted it where it was.
+            None => seal.shelf.as_ref().and_then(|_| elsewhere.strip_prefix("file://")).map(PathBuf::from),
+        };
+        dir = beside.filter(|_| rescue.is_some()).ok_or_else(|| {
+            Failure::refused(format!("the backup is not on this medium but at {elsewhere}"))
+                .hint("mount what holds it, read-only, and run rear recover --from DIR")
+        })?;
+        let there = Seal::read(&dir)?;
+        if there.hostname != seal.hostname {
+            return Err(Failure::refused(format!(
+                "the backup at {elsewhere} is one of {}, not of {}",
+                there.hostname, seal.hostname
+            ))
+            .hint("no disk was written to; name the recovery point with --from DIR"));
+        }
+        seal = there;
+    } else if let (Some(shelf), Some(content)) = (&shelf, &mut seal.content)
+        && let Some(url) = shelf.url(&content.url)
+    {
+        content.url = url;
     }
-    let text = seal.read_part(&dir, point::LAYOUT)?;
-    let layout = Layout::from_json(&String::from_utf8_lossy(&text))?;
+    let layout = saved(&seal, &dir)?;
     let facts: BootFacts = serde_json::from_slice(&seal.read_part(&dir, point::BOOT)?)?;
     let hidden = if seal.has_files() {
         serde_json::from_slice(&seal.read_part(&dir, point::MOUNT_POINTS)?)?
@@ -121,7 +149,13 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         crate::workflow::mkbackup::utc(seal.created)
     ));
     let origin = verify(context, &seal, &dir)?;
-    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, origin, medium })
+    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, origin, shelf, medium })
+}
+
+/// The saved layout.
+fn saved(seal: &Seal, dir: &Path) -> Result<Layout> {
+    let text = seal.read_part(dir, point::LAYOUT)?;
+    Ok(Layout::from_json(&String::from_utf8_lossy(&text))?)
 }
 
 /// Reads manifest and archive from end to end and compares with the seal; or has files proven that lie elsewhere, and gives
