@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::identifiers::{candidates, write_beside_original};
+use crate::naming::{Changed, candidates};
 use crate::rooted::resolve;
 use crate::{Error, Result};
 
@@ -33,7 +33,7 @@ pub struct Wwids {
 ///
 /// # Errors
 /// When a file cannot be read or written. Files before it are changed then.
-pub fn restore_wwids(root: &Path, changes: &[(String, String)]) -> Result<Wwids> {
+pub fn restore_wwids(root: &Path, changes: &[(String, String)], changed: &mut Changed) -> Result<Wwids> {
     let mut result = Wwids::default();
     let changes: Vec<_> = changes.iter().filter(|(old, new)| !old.is_empty() && old != new).collect();
     if changes.is_empty() {
@@ -58,7 +58,7 @@ pub fn restore_wwids(root: &Path, changes: &[(String, String)]) -> Result<Wwids>
         if rewritten == text {
             continue;
         }
-        write_beside_original(&path, &rewritten)?;
+        changed.write(&path, &rewritten)?;
         let shown = Path::new("/").join(path.strip_prefix(root).unwrap_or(&path));
         let names: Vec<String> = changes
             .iter()
@@ -155,7 +155,7 @@ mod tests {
             ("etc/fstab", &format!("/dev/mapper/{A}-part2 / ext4 defaults 0 1\n/dev/mapper/{A}0 /x ext4\n")),
             ("usr/share/initramfs-tools/hooks/multipath", ""),
         ]);
-        let result = restore_wwids(dir.path(), &changes(&[(A, NEW)])).unwrap();
+        let result = restore_wwids(dir.path(), &changes(&[(A, NEW)]), &mut Changed::default()).unwrap();
         assert_eq!(read(&dir, "etc/multipath/wwids"), format!("# Valid WWIDs:\n/{NEW}/\n/{B}/\n"));
         assert_eq!(read(&dir, "etc/multipath/bindings"), format!("# alias wwid\nmpatha {NEW}\nmpathb {B}\n"));
         assert!(read(&dir, "etc/multipath.conf").contains(&format!("wwid \"{NEW}\"")));
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn disks_that_change_places_keep_both_names() {
         let dir = restored(&[("etc/multipath/bindings", &format!("mpatha {A}\nmpathb {B}\n"))]);
-        let result = restore_wwids(dir.path(), &changes(&[(A, B), (B, A)])).unwrap();
+        let result = restore_wwids(dir.path(), &changes(&[(A, B), (B, A)]), &mut Changed::default()).unwrap();
         assert_eq!(read(&dir, "etc/multipath/bindings"), format!("mpatha {B}\nmpathb {A}\n"));
         // What makes the initramfs here knows nothing of multipath.
         assert_eq!(result.rebuild, None);
@@ -186,10 +186,16 @@ mod tests {
         let dir =
             restored(&[("etc/multipath/bindings", &text), ("usr/share/initramfs-tools/hooks/multipath", "")]);
         for list in [&[(A, A)][..], &[(B, NEW)], &[("", NEW)]] {
-            assert_eq!(restore_wwids(dir.path(), &changes(list)).unwrap(), Wwids::default());
+            assert_eq!(
+                restore_wwids(dir.path(), &changes(list), &mut Changed::default()).unwrap(),
+                Wwids::default()
+            );
         }
         assert_eq!(read(&dir, "etc/multipath/bindings"), text);
         assert!(!dir.path().join("etc/multipath/bindings.rear-orig").exists());
-        assert_eq!(restore_wwids(restored(&[]).path(), &changes(&[(A, NEW)])).unwrap(), Wwids::default());
+        assert_eq!(
+            restore_wwids(restored(&[]).path(), &changes(&[(A, NEW)]), &mut Changed::default()).unwrap(),
+            Wwids::default()
+        );
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::identifiers::candidates;
+use crate::naming::candidates;
 use crate::rooted::resolve;
 
 /// Directories of files that initramfs builders read.

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::identifiers::{candidates, write_beside_original};
+use crate::naming::{Changed, candidates};
 use crate::{Error, Result};
 
 /// A btrfs whose subvolumes have other ids now.
@@ -31,7 +31,11 @@ pub fn names_subvolids(root: &Path) -> bool {
 ///
 /// # Errors
 /// When a file cannot be read or written. Files before it are changed then.
-pub fn rewrite_subvolids(root: &Path, filesystems: &[Renumbered]) -> Result<(Vec<PathBuf>, Vec<String>)> {
+pub fn rewrite_subvolids(
+    root: &Path,
+    filesystems: &[Renumbered],
+    changed: &mut Changed,
+) -> Result<(Vec<PathBuf>, Vec<String>)> {
     let (mut touched, mut problems) = (Vec::new(), Vec::new());
     for path in candidates(root) {
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
@@ -52,7 +56,7 @@ pub fn rewrite_subvolids(root: &Path, filesystems: &[Renumbered]) -> Result<(Vec
         if rewritten == text {
             continue;
         }
-        write_beside_original(&path, &rewritten)?;
+        changed.write(&path, &rewritten)?;
         touched.push(path);
     }
     Ok((touched, problems))
@@ -176,12 +180,13 @@ mod tests {
         let grub = "GRUB_CMDLINE_LINUX=\"rootflags=subvolid=256,noatime quiet\"\n";
         std::fs::write(dir.path().join("etc/default/grub"), grub).unwrap();
         assert!(names_subvolids(dir.path()));
-        let (touched, problems) = rewrite_subvolids(dir.path(), &filesystems()).unwrap();
+        let (touched, problems) =
+            rewrite_subvolids(dir.path(), &filesystems(), &mut Changed::default()).unwrap();
         assert_eq!((touched.len(), problems.len()), (1, 0));
         let now = std::fs::read_to_string(&touched[0]).unwrap();
         assert_eq!(now, grub.replace("256", "257"));
         assert_eq!(std::fs::read_to_string(dir.path().join("etc/default/grub.rear-orig")).unwrap(), grub);
-        let (_, problems) = rewrite_subvolids(dir.path(), &[]).unwrap();
+        let (_, problems) = rewrite_subvolids(dir.path(), &[], &mut Changed::default()).unwrap();
         assert!(
             problems[0].contains("/etc/default/grub") && problems[0].contains("subvolid=257"),
             "{problems:?}"

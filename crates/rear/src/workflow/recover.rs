@@ -99,8 +99,9 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         means::restore(context, &means, root, &mut problems)?;
     }
     swapfiles::make(context, &plan.swap_files, root, &mut problems)?;
-    subvolumes::renumber(context, &opened.layout, root, &mut problems)?;
-    finish::boot(context, &opened, &machine.preserved, &mut applied, root, &mut problems)?;
+    let mut changed = boot::Changed::default();
+    subvolumes::renumber(context, &opened.layout, root, &mut changed, &mut problems)?;
+    finish::boot(context, &opened, &machine.preserved, &mut applied, root, &mut changed, &mut problems)?;
     beneath::restore(root, &restore::hidden(&opened), &plain_mounts(&opened.layout), &mut problems)?;
     subvolumes::finish(context, &opened.layout, &mut applied, root, &mut problems)?;
     proof::storage(context, &opened.layout, &applied, root, &mut problems)?;

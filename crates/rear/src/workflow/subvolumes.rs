@@ -47,7 +47,13 @@ fn mount_quietly(device: &str, place: &Path, options: &str) -> Result<Mount> {
 }
 
 /// Replaces the ids of subvolumes in the restored fstab and kernel command lines by those that they have now.
-pub fn renumber(context: &Context, saved: &Layout, root: &Path, problems: &mut Vec<String>) -> Result<()> {
+pub fn renumber(
+    context: &Context,
+    saved: &Layout,
+    root: &Path,
+    changed: &mut boot::Changed,
+    problems: &mut Vec<String>,
+) -> Result<()> {
     if !saved.devices.iter().any(|device| btrfs_of(device).is_some()) || !boot::names_subvolids(root) {
         return Ok(());
     }
@@ -69,7 +75,7 @@ pub fn renumber(context: &Context, saved: &Layout, root: &Path, problems: &mut V
             })
         })
         .collect();
-    let (touched, unknown) = boot::rewrite_subvolids(root, &filesystems)?;
+    let (touched, unknown) = boot::rewrite_subvolids(root, &filesystems, changed)?;
     for path in &touched {
         context.ui.say(format!("{} has the new ids of subvolumes.", path.display()));
     }

@@ -21,6 +21,7 @@ pub fn boot(
     preserved: &plan::Preserved,
     applied: &mut apply::Applied,
     root: &Path,
+    changed: &mut boot::Changed,
     problems: &mut Vec<String>,
 ) -> Result<()> {
     let stage = context.ui.stage("boot");
@@ -51,7 +52,7 @@ pub fn boot(
         context.ui.say(line);
     }
     problems.extend(lvm.problems);
-    let wwids = boot::restore_wwids(root, &wwids(&context.sys, opened, &paths)?)?;
+    let wwids = boot::restore_wwids(root, &wwids(&context.sys, opened, &paths)?, changed)?;
     for line in &wwids.done {
         context.ui.say(line);
     }
