@@ -34,6 +34,8 @@ const TEST_NEEDS: &[(&str, &str)] = &[
     ("setfacl", "acl"),
     ("getfattr", "attr"),
     ("restic", "restic"),
+    ("ntfsclone", "ntfs-3g"),
+    ("partclone.vfat", "partclone"),
     ("/usr/lib/openssh/sftp-server", "openssh-sftp-server"),
 ];
 

@@ -161,6 +161,8 @@ pub struct Settings {
     /// Mount points, without `fs:`.
     pub exclude_mountpoints: Vec<String>,
     pub exclude_components: Vec<String>,
+    /// Partitions that are saved block by block.
+    pub blockclone_source_dev: Vec<String>,
     pub exclude_recreate: Vec<String>,
     /// Patterns of kernel names, without `/dev/`.
     pub exclude_device_mapping: Vec<String>,
@@ -285,6 +287,7 @@ impl Settings {
             post_backup_script: r.command("POST_BACKUP_SCRIPT"),
             exclude_mountpoints: mount_points(r, "EXCLUDE_MOUNTPOINTS"),
             exclude_components: r.words_of_list("EXCLUDE_COMPONENTS"),
+            blockclone_source_dev: r.words_of_list("BLOCKCLONE_SOURCE_DEV"),
             exclude_recreate: r.words_of_list("EXCLUDE_RECREATE"),
             exclude_device_mapping: device_patterns(r),
             exclude_vg: r.words("EXCLUDE_VG"),

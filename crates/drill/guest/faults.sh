@@ -154,6 +154,57 @@ if [ "$quick" != quick ]; then
     umount /mnt/small
     mounts=$(sort /proc/mounts)
 fi
+# A disk that is pulled out while it is written to, and is attached again: the backup on it is still there, the next run
+# removes what the broken one left, and a clock that was set back does no harm.
+stick() {
+    echo '- - -' > "/sys/class/scsi_host/$host_of_stick/scan"
+    udevadm settle
+    disk=$(ls "/sys/class/scsi_host/$host_of_stick/device/"target*/*/block 2>/dev/null | head -n 1)
+    [ -n "$disk" ] || { bad "the disk is not there: $(lsblk)"; return 1; }
+}
+pulled_out() {
+    local point="/mnt/small/$(hostname)/backup" sums today
+    modprobe scsi_debug dev_size_mb=600 || { bad "no scsi_debug"; return; }
+    host_of_stick=$(basename "$(ls -d /sys/bus/pseudo/devices/adapter0/host*)")
+    stick || return
+    mkfs.ext4 -q -F "/dev/$disk" && mount "/dev/$disk" /mnt/small || { bad "the disk cannot be used"; return; }
+    mounts=$(sort /proc/mounts)
+    conf 'BACKUP_URL=file:///mnt/small' 'OUTPUT_URL=file:///var/lib/rear/out' 'BACKUP_ONLY_INCLUDE=( /usr )'
+    expect "a backup on another disk" 0 "complete" rear -C /run/fault.conf mkbackuponly
+    sums=$(cd "$point" && sha256sum *)
+    sync
+    reset
+    rear -C /run/fault.conf mkbackuponly >/run/fault.out 2>&1 </dev/null &
+    until grep -q 'begin stage="archive"' "/var/log/rear/rear-$(hostname).log" 2>/dev/null || ! kill -0 $!; do sleep 0.2; done
+    sleep 0.5
+    echo 1 > "/sys/block/$disk/device/delete"
+    wait $!
+    case "$?:$(cat /run/fault.out)" in
+    4:*/mnt/small*) ok "the destination disappears" ;;
+    *) bad "the destination disappears: $(cat /run/fault.out)" ;;
+    esac
+    umount -l /mnt/small
+    stick || return
+    fsck.ext4 -fp "/dev/$disk" >/run/fault.out 2>&1
+    mount "/dev/$disk" /mnt/small || { bad "the disk cannot be mounted again: $(cat /run/fault.out)"; return; }
+    mounts=$(sort /proc/mounts)
+    [ "$(cd "$point" && sha256sum *)" = "$sums" ] || bad "the backup of before has changed: $(ls -la "$point")"
+    expect "the backup of before" 0 "proven\|whole" rear verify --from "$point"
+    ls -d "/mnt/small/$(hostname)"/rear.* >/dev/null 2>&1 || echo "(the broken run left nothing)"
+    today=$(date +%s)
+    date -s '2001-02-03 04:05:06' >/dev/null
+    expect "a clock that was set back" 0 "complete" rear -C /run/fault.conf mkbackuponly
+    expect "a backup of 2001" 0 "2001-02-03" rear list --from "$point"
+    date -s "@$((today + 60))" >/dev/null
+    expect "the right time again" 0 "complete" rear -C /run/fault.conf mkbackuponly
+    [ "$(ls "/mnt/small/$(hostname)")" = backup ] || bad "what the broken run left is still there: $(ls -a "/mnt/small/$(hostname)")"
+    expect "the backup after all that" 0 "proven\|whole" rear verify --from "$point"
+    umount /mnt/small
+    mounts=$(sort /proc/mounts)
+    modprobe -r scsi_debug
+}
+[ "$quick" = quick ] || pulled_out
+
 reset
 mounts_before_kill=$mounts
 interrupt archive KILL 137

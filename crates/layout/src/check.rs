@@ -62,6 +62,17 @@ impl Layout {
             }
         }
         swap::check(self, &mut say);
+        for id in &self.cloned {
+            let used = !self.children(id).is_empty() || self.mounts_of(id).next().is_some();
+            match self.device(id) {
+                None => say(format!("{id} comes back block by block, but is not there")),
+                Some(device) if used => say(format!(
+                    "{} comes back block by block, but something lies on it or is mounted from it",
+                    device.path
+                )),
+                Some(_) => {}
+            }
+        }
         broken
     }
 

@@ -43,6 +43,8 @@ pub use machine::{Firmware, Machine, Mount};
 pub use md::{MdArray, MdBitmap, MdMember};
 pub use units::{Bytes, Lba, SectorSize};
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// Version of the JSON form that this program writes. Older versions stay readable.
@@ -66,6 +68,9 @@ pub struct Layout {
     /// Swap space in files, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub swap_files: Vec<SwapFile>,
+    /// Devices whose content comes back block by block: nothing is made on them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub cloned: BTreeSet<NodeId>,
 }
 
 /// Why a saved layout cannot be read.
@@ -107,6 +112,7 @@ impl Layout {
             groups: Vec::new(),
             mounts: Vec::new(),
             swap_files: Vec::new(),
+            cloned: BTreeSet::new(),
         }
     }
 

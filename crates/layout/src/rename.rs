@@ -37,5 +37,12 @@ impl Layout {
         }
         self.mounts.iter_mut().for_each(|mount| new(&mut mount.device));
         self.swap_files.iter_mut().for_each(|file| new(&mut file.device));
+        self.cloned = std::mem::take(&mut self.cloned)
+            .into_iter()
+            .map(|mut id| {
+                new(&mut id);
+                id
+            })
+            .collect();
     }
 }

@@ -189,6 +189,9 @@ impl<'a> Maker<'a> {
 
     fn content(&mut self, device: &Device, target: Target, boot_code: bool) {
         let was = &device.path;
+        if self.saved.cloned.contains(&device.id) {
+            return self.clear(device, target, format!("it was {was}, whose blocks are written later"));
+        }
         match &device.content {
             // Made when all its devices are there.
             Content::Filesystem(filesystem) if matches!(filesystem.kind, FsKind::Btrfs(_)) => {

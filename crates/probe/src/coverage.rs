@@ -53,6 +53,8 @@ pub struct Rules<'a> {
     /// Where it is set, only these files and directories are archived, each with what lies below it on the same mount
     /// (`BACKUP_ONLY_INCLUDE` with `BACKUP_PROG_INCLUDE`): an explicit yes to the loss of everything else.
     pub only_include: Option<&'a [String]>,
+    /// Devices that are saved block by block (`BLOCKCLONE_SOURCE_DEV`).
+    pub blockclone: &'a [String],
     /// Leave disks alone that nothing mounted or swapped on lies on (`AUTOEXCLUDE_DISKS`).
     pub autoexclude_disks: bool,
 }
@@ -75,6 +77,8 @@ pub enum Decision {
     /// A swap file: it comes back with its size, owner, UUID and label. What it holds is worth nothing after a boot and
     /// is not in the backup.
     MadeAgain,
+    /// It is saved block by block and comes back so.
+    Cloned,
     /// It is left out on purpose.
     Excluded {
         /// By which rule.
@@ -191,6 +195,7 @@ impl Coverage {
                 Decision::Partly { what } => format!("NOT WHOLLY captured: {what}"),
                 Decision::Kept { rule } => format!("captured, but not recreated: {rule}"),
                 Decision::MadeAgain => "made again, without what it holds".to_owned(),
+                Decision::Cloned => "captured block by block".to_owned(),
                 Decision::Excluded { rule } => format!("excluded: {rule}"),
                 Decision::Unsupported { why } => format!("UNSUPPORTED: {why}"),
             };
@@ -250,6 +255,7 @@ pub fn coverage(sys: &dyn Sys, layout: &Layout, rules: &Rules<'_>) -> Result<Cov
     }
     work.swaps()?;
     work.disks();
+    work.clones();
     work.unknown_names(&mounted)?;
     work.unknown_includes();
     let Work { mut result, pseudo, .. } = work;

@@ -42,6 +42,9 @@ pub fn reduce(layout: &Layout, coverage: &Coverage) -> Layout {
         coverage.hollow.contains(&file.path) && reduced.mounts_of(&file.device).next().is_some()
     };
     reduced.swap_files = layout.swap_files.iter().filter(is_made).cloned().collect();
+    let cloned = coverage.rows.iter().filter(|row| row.decision == Decision::Cloned);
+    let cloned = cloned.filter_map(|row| row.device.clone()).filter(|id| kept.contains(&id));
+    reduced.cloned = cloned.collect();
     crate::lvm::reduce(layout, &mut reduced);
     crate::btrfs::views::reduce(layout, coverage, &mut reduced);
     reduced

@@ -88,7 +88,8 @@ fn what_is_used_is_captured_and_a_second_disk_stays() {
 #[test]
 fn what_would_be_lost_needs_a_yes() {
     let fake = machine(ntfs);
-    let text = "/dev/vda3 (ntfs) is not mounted: its content would be lost when /dev/vda is recreated";
+    let text = "/dev/vda3 (ntfs) is not mounted: its content would be lost when /dev/vda is recreated; to save it block by block, \
+                name /dev/vda3 in BLOCKCLONE_SOURCE_DEV";
     assert_eq!(refused(&cover(&fake, &Rules::default())), [text]);
     let waive = ["/dev/vda3".to_owned()];
     let coverage = cover(&fake, &Rules { waive: &waive, ..Rules::default() });
@@ -105,6 +106,40 @@ fn what_would_be_lost_needs_a_yes() {
         refusal[0].starts_with("/dev/vda3 (data without a known signature) cannot be backed up"),
         "{refusal:?}"
     );
+}
+
+#[test]
+fn what_is_named_is_saved_block_by_block() {
+    let named = ["/dev/vda3".to_owned()];
+    let rules = Rules { blockclone: &named, ..Rules::default() };
+    for third in [ntfs, |image: &str| std::fs::write(image, "x").unwrap(), |_: &str| {}] {
+        let fake = machine(third);
+        let coverage = cover(&fake, &rules);
+        assert_eq!(refused(&coverage), [""; 0]);
+        let row = coverage.rows.iter().find(|row| row.what == "/dev/vda3").unwrap();
+        assert_eq!(row.decision, Decision::Cloned);
+        let layout = probe::machine(&fake).unwrap();
+        let reduced = probe::reduce(&layout, &coverage);
+        let id = &layout.device_by_path("/dev/vda3").unwrap().id;
+        assert_eq!(reduced.cloned, [id.clone()].into());
+        assert_eq!(reduced.check(), []);
+        // Nothing is made on it, whatever it is.
+        plan::recoverable(&reduced).unwrap();
+        assert_eq!(layout::Layout::from_json(&reduced.to_json().unwrap()).unwrap(), reduced);
+    }
+    let fake = machine(|image| {
+        tool("mkfs.vfat", &[image]);
+    });
+    fake.mounts(&[(1, "/", "ext4"), (3, "/data", "vfat")]);
+    let refusal = refused(&cover(&fake, &rules));
+    assert!(refusal.len() == 1 && refusal[0].contains("is mounted at /data"), "{refusal:?}");
+    for (name, word) in
+        [("/dev/vda9", "is not on this machine"), ("/dev/vda", "whole disk"), ("/dev/vda2", "in use")]
+    {
+        let named = [name.to_owned()];
+        let refusal = refused(&cover(&machine(|_| {}), &Rules { blockclone: &named, ..Rules::default() }));
+        assert!(refusal.len() == 1 && refusal[0].contains(word), "{refusal:?}");
+    }
 }
 
 #[test]

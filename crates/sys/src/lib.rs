@@ -19,6 +19,7 @@ mod real;
 mod record;
 mod secret;
 pub mod signal;
+mod stream;
 
 pub use cmd::{Cmd, Output};
 pub use door::{FileFacts, Forbid, FsUsage, Sys, SysExt};

@@ -21,7 +21,7 @@ const STDERR_TAIL: usize = 1024;
 /// The door to the machine that this process runs on.
 #[derive(Clone, Debug, Default)]
 pub struct Real {
-    cancel: Cancel,
+    pub(crate) cancel: Cancel,
 }
 
 impl Real {
@@ -30,7 +30,7 @@ impl Real {
         Self { cancel }
     }
 
-    fn command(&self, cmd: &Cmd) -> Result<Command> {
+    pub(crate) fn command(&self, cmd: &Cmd) -> Result<Command> {
         let missing = || Error::NoProgram { program: cmd.program.clone() };
         let mut command = match &cmd.root {
             // The search happens inside the other root, by the chroot program's own execvp with our PATH.
@@ -56,7 +56,7 @@ impl Real {
         Ok(command)
     }
 
-    fn wait(&self, child: &mut Child, cmd: &Cmd) -> Result<std::process::ExitStatus> {
+    pub(crate) fn wait(&self, child: &mut Child, cmd: &Cmd) -> Result<std::process::ExitStatus> {
         let started = Instant::now();
         let mut pause = Duration::from_micros(300);
         loop {
@@ -76,71 +76,15 @@ impl Real {
             pause = (pause * 2).min(Duration::from_millis(20));
         }
     }
-}
 
-/// Ends a child and all of its process group: politely first, for good after two seconds.
-fn stop(child: &mut Child) {
-    let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) else { return };
-    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
-    for _ in 0..40 {
-        if matches!(child.try_wait(), Ok(Some(_))) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    let _ = child.wait();
-}
-
-/// How long the pipes of a program that has ended may stay open: a daemon that it left behind holds them for ever.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// What a program prints, collected by a thread of its own.
-struct Drain {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    closed: Receiver<()>,
-}
-
-impl Drain {
-    fn start(pipe: Option<impl Read + Send + 'static>) -> Self {
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let (sender, closed) = channel();
-        let collected = Arc::clone(&bytes);
-        std::thread::spawn(move || {
-            let mut pipe = pipe;
-            let mut buffer = [0_u8; 8192];
-            // An error here only shortens what we can show; the exit status decides.
-            while let Some(Ok(got @ 1..)) = pipe.as_mut().map(|pipe| pipe.read(&mut buffer)) {
-                if let Ok(mut all) = collected.lock() {
-                    all.extend_from_slice(&buffer[..got]);
-                }
-            }
-            let _ = sender.send(());
-        });
-        Self { bytes, closed }
-    }
-
-    /// Everything printed until the pipe was closed, or until now if it stays open.
-    fn finish(self) -> Vec<u8> {
-        let _ = self.closed.recv_timeout(LINGER);
-        self.bytes.lock().map(|mut bytes| std::mem::take(&mut *bytes)).unwrap_or_default()
-    }
-}
-
-impl Sys for Real {
-    fn run(&self, cmd: &Cmd) -> Result<Output> {
-        self.cancel.check()?;
-        let started = Instant::now();
-        let mut child = self.command(cmd)?.spawn().map_err(Error::io("start", cmd.program.clone()))?;
-        let stdout = Drain::start(child.stdout.take());
-        let stderr = Drain::start(child.stderr.take());
-        if let (Some(text), Some(mut pipe)) = (&cmd.stdin, child.stdin.take()) {
-            // A program that does not read its input breaks the pipe: its exit status tells why.
-            let _ = pipe.write_all(text.expose_bytes());
-        }
-        let status = self.wait(&mut child, cmd)?;
-        let (stdout, stderr) = (stdout.finish(), stderr.finish());
-        tracing::debug!(command = cmd.line(), ms = started.elapsed().as_millis(), %status, "ran");
+    /// What a program's end means.
+    pub(crate) fn judge(
+        cmd: &Cmd,
+        status: std::process::ExitStatus,
+        stdout: Vec<u8>,
+        stderr: Vec<u8>,
+    ) -> Result<Output> {
+        tracing::debug!(command = cmd.line(), %status, "ran");
         if !stderr.is_empty() {
             tracing::debug!(stderr = %String::from_utf8_lossy(&stderr).trim_end(), "said");
         }
@@ -161,6 +105,80 @@ impl Sys for Real {
                 })
             }
         }
+    }
+}
+
+/// Ends a child and all of its process group: politely first, for good after two seconds.
+fn stop(child: &mut Child) {
+    let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) else { return };
+    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+    for _ in 0..40 {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    let _ = child.wait();
+}
+
+/// Ends a program and all of its process group at once, by its id.
+pub(crate) fn end_group(id: u32) {
+    if let Some(group) = rustix::process::Pid::from_raw(id.cast_signed()) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
+/// How long the pipes of a program that has ended may stay open: a daemon that it left behind holds them for ever.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a program prints, collected by a thread of its own.
+pub(crate) struct Drain {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    closed: Receiver<()>,
+}
+
+impl Drain {
+    pub(crate) fn start(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let (sender, closed) = channel();
+        let collected = Arc::clone(&bytes);
+        std::thread::spawn(move || {
+            let mut pipe = pipe;
+            let mut buffer = [0_u8; 8192];
+            // An error here only shortens what we can show; the exit status decides.
+            while let Some(Ok(got @ 1..)) = pipe.as_mut().map(|pipe| pipe.read(&mut buffer)) {
+                if let Ok(mut all) = collected.lock() {
+                    all.extend_from_slice(&buffer[..got]);
+                }
+            }
+            let _ = sender.send(());
+        });
+        Self { bytes, closed }
+    }
+
+    /// Everything printed until the pipe was closed, or until now if it stays open.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let _ = self.closed.recv_timeout(LINGER);
+        self.bytes.lock().map(|mut bytes| std::mem::take(&mut *bytes)).unwrap_or_default()
+    }
+}
+
+impl Sys for Real {
+    fn run(&self, cmd: &Cmd) -> Result<Output> {
+        self.cancel.check()?;
+        let started = Instant::now();
+        let mut child = self.command(cmd)?.spawn().map_err(Error::io("start", cmd.program.clone()))?;
+        let stdout = Drain::start(child.stdout.take());
+        let stderr = Drain::start(child.stderr.take());
+        if let (Some(text), Some(mut pipe)) = (&cmd.stdin, child.stdin.take()) {
+            // A program that does not read its input breaks the pipe: its exit status tells why.
+            let _ = pipe.write_all(text.expose_bytes());
+        }
+        let status = self.wait(&mut child, cmd)?;
+        let (stdout, stderr) = (stdout.finish(), stderr.finish());
+        tracing::debug!(command = cmd.line(), ms = started.elapsed().as_millis(), "took");
+        Self::judge(cmd, status, stdout, stderr)
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {

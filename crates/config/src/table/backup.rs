@@ -4,6 +4,7 @@ use super::{Kind, NO, Setting, YES};
 
 const CODEC: &str = "The archive is always made by this program: a pax tar, readable with `tar -xf`.";
 const OTHER_TOOL: &str = "Write BACKUP=NETFS for this program's own archive, or BACKUP=REQUESTRESTORE to restore with your tool by hand.";
+const CLONE: &str = "Write BACKUP=NETFS and BLOCKCLONE_SOURCE_DEV=( /dev/sda3 ): the files of this system go into the archive, and each partition that is named there is saved block by block beside it.";
 const NO_TAPE: &str = "Tapes cannot be written yet, so a block size has no effect.";
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -11,7 +12,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         .allowed(&["NETFS", "RESTIC", "REQUESTRESTORE", "RSYNC", "EXTERNAL"])
         .foreign(&[
             ("BORG", OTHER_TOOL), ("DUPLICITY", OTHER_TOOL),
-            ("BLOCKCLONE", OTHER_TOOL), ("RBME", OTHER_TOOL), ("YUM", OTHER_TOOL),
+            ("BLOCKCLONE", CLONE), ("RBME", OTHER_TOOL), ("YUM", OTHER_TOOL),
             ("ZYPPER", OTHER_TOOL), ("NFS4SERVER", OTHER_TOOL), ("AVA", OTHER_TOOL), ("BACULA", OTHER_TOOL),
             ("BAREOS", OTHER_TOOL), ("CDM", OTHER_TOOL), ("DP", OTHER_TOOL), ("FDRUPSTREAM", OTHER_TOOL),
             ("GALAXY", OTHER_TOOL), ("GALAXY7", OTHER_TOOL), ("GALAXY10", OTHER_TOOL), ("GALAXY11", OTHER_TOOL),
@@ -58,6 +59,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         .quiet(NO),
     Setting::list("EXCLUDE_BACKUP", &[], "Mount points whose files are not saved. Where its disk is recreated, the filesystem comes back empty: naming it here says that its files may be lost. The form `fs:/x` is the same as `/x`."),
     Setting::list("EXCLUDE_RESTORE", &[], "Files of the backup that are not restored: patterns as in BACKUP_PROG_EXCLUDE; `fs:/x` is the same as `/x`. A directory that is named comes back empty, with all that lies or is mounted below it left out. The report of the recovery says how much was left out by which pattern."),
+    Setting::list("BLOCKCLONE_SOURCE_DEV", &[], "Partitions (or logical volumes) that are saved block by block beside the archive, such as a Windows next to this system: `( /dev/sda3 )`, or names below `/dev/disk`. Only the used blocks where `ntfsclone` or `partclone` is installed and knows the filesystem, else all blocks; compressed, and compared after a recovery. They must not be mounted. With BACKUP=NETFS. (The Bash program saves one device this way, and then nothing else.)"),
     Setting::switch("BACKUP_PROG_CRYPT_ENABLED", "no", "Encrypt the archive.")
         .refused("The archive would not be encrypted although you asked for it; write to an encrypted filesystem (BACKUP_URL=file:///PATH) and set this to no.")
         .quiet(NO),

@@ -39,6 +39,9 @@ impl Maker<'_> {
     }
 
     fn refuse_content(&self, device: &Device) -> Option<String> {
+        if self.saved.cloned.contains(&device.id) {
+            return None;
+        }
         let too_large = |size: layout::Bytes| {
             (size > device.size).then(|| {
                 format!(

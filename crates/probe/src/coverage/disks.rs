@@ -152,6 +152,15 @@ impl Work<'_> {
         if let Some(rule) = self.names().rule_of_whole(device) {
             return self.part_of_left_alone(disk, device, &rule);
         }
+        let is_whole = self.layout.children(&device.id).is_empty()
+            && !matches!(
+                device.content,
+                Content::LvmMember { .. } | Content::MdMember { .. } | Content::BtrfsMember { .. }
+            );
+        if is_whole && self.cloned().any(|(_, named)| named.is_some_and(|named| named.id == device.id)) {
+            let kind = device.filesystem().map_or("", |fs| fs.fs_type()).to_owned();
+            return self.row(&device.path, Some(device), &kind, Decision::Cloned);
+        }
         let what = match &device.content {
             Content::Empty | Content::Table(_) | Content::BootCode | Content::Swap(_) => return,
             Content::Filesystem(fs) => format!("({}) is not mounted", fs.fs_type()),
@@ -171,10 +180,75 @@ impl Work<'_> {
             Content::Unknown { what } => format!("({what}) cannot be backed up"),
         };
         let kind = device.filesystem().map_or("", |fs| fs.fs_type()).to_owned();
-        let why =
-            format!("{} {what}: its content would be lost when {} is recreated", device.path, disk.path);
+        let clone = match is_whole {
+            true => format!("; to save it block by block, name {} in BLOCKCLONE_SOURCE_DEV", device.path),
+            false => String::new(),
+        };
+        let why = format!(
+            "{} {what}: its content would be lost when {} is recreated{clone}",
+            device.path, disk.path
+        );
         let decision = self.waived(&device.path, Some(device), unsupported(why));
         self.row(&device.path, Some(device), &kind, decision);
+    }
+
+    /// What BLOCKCLONE_SOURCE_DEV names, each with the device that it leads to.
+    fn cloned(&self) -> impl Iterator<Item = (&String, Option<&Device>)> {
+        self.rules.blockclone.iter().map(|name| {
+            let real = self.sys.canonicalize(name.as_ref());
+            let path = real.map_or_else(|_| name.clone(), |path| path.to_string_lossy().into_owned());
+            (name, self.layout.device_by_path(&path))
+        })
+    }
+
+    /// A device that is named but cannot be saved block by block, or would not come back so.
+    pub(super) fn clones(&mut self) {
+        let mut refused = Vec::new();
+        for (name, device) in self.cloned() {
+            let is_saved = |device: &Device| {
+                let is = |row: &CoverageRow| {
+                    row.device.as_ref() == Some(&device.id) && row.decision == Decision::Cloned
+                };
+                self.result.rows.iter().any(is)
+            };
+            let why = match device {
+                None => "is not on this machine; correct or remove it".to_owned(),
+                Some(device) if is_saved(device) => continue,
+                Some(device) if device.disk().is_some() => "is a whole disk; name its partitions".to_owned(),
+                Some(device) => {
+                    let at = self.layout.mounts_of(&device.id).next().map(|mount| mount.mount_point.as_str());
+                    match at {
+                        Some(at) => format!(
+                            "is mounted at {at}: its blocks do not stand still; unmount it, or remove it from that setting, so that \
+                             its files are archived"
+                        ),
+                        None if !self.layout.children(&device.id).is_empty() => {
+                            "is in use: something else lies on it; name that instead".to_owned()
+                        }
+                        None if !self.result.recreate.iter().any(|disk| {
+                            self.layout.disks_below(&device.id).iter().any(|one| one.id == *disk)
+                        }) =>
+                        {
+                            "lies on a disk that a recovery leaves as it is; remove it from that setting"
+                                .to_owned()
+                        }
+                        None => {
+                            "is left out by another rule, or in use; remove it from that setting".to_owned()
+                        }
+                    }
+                }
+            };
+            refused.push((name.clone(), device.map(|device| device.id.clone()), why));
+        }
+        for (name, id, why) in refused {
+            let device = id.and_then(|id| self.layout.device(&id));
+            self.row(
+                &name,
+                device,
+                "",
+                unsupported(format!("BLOCKCLONE_SOURCE_DEV names {name}, which {why}")),
+            );
+        }
     }
 
     /// A part of a group or array that is left alone, on a disk that is made again: nothing of the whole would survive.

@@ -28,7 +28,9 @@ const TRIES: usize = 3;
 
 /// The containers of a layout, with the paths of their devices and the names of their open sides.
 fn containers(layout: &Layout) -> impl Iterator<Item = (&Luks, &str, Vec<&str>)> {
-    layout.devices.iter().filter_map(move |device| {
+    // What comes back block by block brings its own header.
+    let made = layout.devices.iter().filter(|device| !layout.cloned.contains(&device.id));
+    made.filter_map(move |device| {
         let Content::Luks(luks) = &device.content else { return None };
         let names = layout.children(&device.id).into_iter().filter_map(|child| match &child.kind {
             Kind::LuksMapping(mapping) => Some(mapping.name.as_str()),

@@ -60,6 +60,7 @@ pub fn cover(context: &Context, layout: &Layout) -> Result<Coverage> {
         exclude_md: &settings.exclude_md,
         autoexclude_multipath: settings.autoexclude_multipath == config::Tristate::Yes,
         autoexclude_usb_path: &settings.autoexclude_usb_path,
+        blockclone: &settings.blockclone_source_dev,
         autoexclude_disks: settings.autoexclude_disks != config::Tristate::No,
     };
     Ok(probe::coverage(&context.sys, layout, &rules)?)

@@ -15,7 +15,7 @@ use sys::{Cmd, Sys};
 use super::machine::{self, Machine};
 use super::preflight::{self, Refusals};
 use super::preserve::Kept;
-use super::{luks, means, swapfiles};
+use super::{blockclone, luks, means, swapfiles};
 use crate::context::{Context, STATE_DIR, is_rescue_system};
 use crate::failure::{Failure, Result};
 use crate::files::{self, Engine};
@@ -194,6 +194,7 @@ fn coverage_event(coverage: &probe::Coverage) -> serde_json::Value {
             Decision::Partly { what } => ("partly", what.as_str()),
             Decision::Kept { rule } => ("kept", rule.as_str()),
             Decision::MadeAgain => ("made-again", ""),
+            Decision::Cloned => ("cloned", ""),
             Decision::Excluded { rule } => ("excluded", rule.as_str()),
             Decision::Unsupported { why } => ("unsupported", why.as_str()),
         };
@@ -244,6 +245,7 @@ fn check(
     means::check(context, &mut refusals);
     luks::check(context, &machine.wanted, &mut refusals);
     swapfiles::warn(context, &machine.wanted)?;
+    recipe.required_progs.extend(blockclone::check(context, machine, destinations.archive, &mut refusals));
     if let Some(engine) = engine {
         let carry = engine.check(context, machine, &mut refusals)?;
         recipe.required_progs.extend(carry.programs);
@@ -259,7 +261,10 @@ fn check(
     if destinations.files {
         archive::refuse_lifeless(context, &mut refusals)?;
     }
-    let data = if destinations.archive { archive::data_bytes(context, machine, destinations)? } else { 0 };
+    let data = match destinations.archive {
+        true => archive::data_bytes(context, machine, destinations)? + blockclone::bytes(context, machine),
+        false => 0,
+    };
     if let Some(dir) = &destinations.backup_dir {
         preflight::space(context, dir, data, 1, &mut refusals);
         archive::refuse_doomed(context, machine, dir, &mut refusals);

@@ -1,6 +1,7 @@
 //! The workflows: thin, ordered, readable as the stories that they are.
 
 pub mod beneath;
+pub mod blockclone;
 mod browse;
 pub mod convert;
 pub mod dump;

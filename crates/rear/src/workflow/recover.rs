@@ -18,7 +18,7 @@ use sys::Sys;
 
 use super::beneath::{self, MountPoint};
 use super::preserve::{self, Kept, Watch};
-use super::{luks, machine, means, mkbackup, multipath, proof, subvolumes, swapfiles};
+use super::{blockclone, luks, machine, means, mkbackup, multipath, proof, subvolumes, swapfiles};
 use crate::cli::Recover;
 use crate::context::{Context, RESCUE_FILE, SAVED_LAYOUT, STATE_DIR, is_rescue_system, require_root};
 use crate::failure::{Code, Failure, Result};
@@ -92,6 +92,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     let mut applied = apply_plan(context, &machine, &keys)?;
     let root = Path::new(TARGET_ROOT);
     let mut problems = Vec::new();
+    blockclone::restore(context, &opened, &applied, &mut problems)?;
     let mut left_out = restore::LeftOut::default();
     if opened.seal.has_files() {
         left_out = restore::run(context, &opened, origin.as_deref_mut(), root, &mut problems)?;

@@ -8,7 +8,8 @@ use layout::{Content, FsKind, Kind, Layout};
 /// The names of the undrilled kinds that a layout needs, sorted.
 pub fn kinds(layout: &Layout) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
-    for device in &layout.devices {
+    // What comes back block by block is not made.
+    for device in layout.devices.iter().filter(|device| !layout.cloned.contains(&device.id)) {
         match &device.kind {
             Kind::Disk(disk) if disk.multipath.is_some() => drop(found.insert("multipath")),
             Kind::Disk(_)

@@ -12,6 +12,7 @@ use sys::fs::Staging;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::point::{self, Archive, Part, Seal};
+use crate::workflow::blockclone;
 use crate::workflow::machine::Machine;
 use crate::workflow::mkbackup::Destinations;
 use crate::workflow::mkbackup::source::{self, Files};
@@ -128,6 +129,7 @@ pub fn create(
         bytes: created.manifest_bytes,
         blake3: created.manifest_blake3.clone(),
     });
+    blockclone::save(context, machine, dir, parts)?;
     let volumes = context.settings().backup_split_size.map_or(0, |_| u32::try_from(files.len()).unwrap_or(0));
     parts.extend(files.into_iter().map(|(name, bytes, blake3)| Part { name, bytes, blake3 }));
     let facts = Archive {

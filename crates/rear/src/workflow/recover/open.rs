@@ -17,8 +17,8 @@ use crate::failure::{Failure, Result};
 use crate::files::{self, Origin};
 use crate::point::{self, Place, Seal};
 use crate::rescue;
-use crate::workflow::multipath;
 use crate::workflow::preserve::Kept;
+use crate::workflow::{blockclone, multipath};
 
 /// How long to look for the medium where it is not needed.
 const BRIEFLY: Duration = Duration::from_secs(3);
@@ -149,6 +149,7 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         crate::workflow::mkbackup::utc(seal.created)
     ));
     let origin = verify(context, &seal, &dir)?;
+    blockclone::prove(context, &seal, &layout, &dir)?;
     Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, origin, shelf, medium })
 }
 
