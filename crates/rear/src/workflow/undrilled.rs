@@ -3,21 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use layout::{Content, FsKind, Kind, Layout};
+use layout::{Content, FsKind, Layout};
 
 /// The names of the undrilled kinds that a layout needs, sorted.
 pub fn kinds(layout: &Layout) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     // What comes back block by block is not made.
     for device in layout.devices.iter().filter(|device| !layout.cloned.contains(&device.id)) {
-        match &device.kind {
-            Kind::Disk(disk) if disk.multipath.is_some() => drop(found.insert("multipath")),
-            Kind::Disk(_)
-            | Kind::Partition(_)
-            | Kind::MdArray(_)
-            | Kind::LogicalVolume(_)
-            | Kind::LuksMapping(_) => {}
-        }
         match &device.content {
             Content::Filesystem(filesystem) => match &filesystem.kind {
                 FsKind::Ext(_) | FsKind::Xfs(_) | FsKind::Vfat(_) | FsKind::Btrfs(_) => {}
@@ -39,6 +31,8 @@ pub fn kinds(layout: &Layout) -> BTreeSet<&str> {
 
 #[cfg(test)]
 mod tests {
+    use layout::Kind;
+
     use super::*;
 
     fn recorded(name: &str) -> Layout {
@@ -54,9 +48,19 @@ mod tests {
         let mut layout = recorded("bios-gpt-ext4");
         layout.devices[1].content = Content::Luks(layout::Luks::default());
         layout.devices[2].content = Content::LvmMember { uuid: String::new() };
-        assert!(kinds(&layout).is_empty());
         let Kind::Disk(disk) = &mut layout.devices[0].kind else { panic!() };
         disk.multipath = Some(layout::Multipath { wwid: "w".into(), paths: Vec::new() });
-        assert_eq!(kinds(&layout).into_iter().collect::<Vec<_>>(), ["multipath"]);
+        assert!(kinds(&layout).is_empty());
+        layout.devices[3].content = Content::Filesystem(layout::Filesystem {
+            uuid: String::new(),
+            label: String::new(),
+            used: None,
+            kind: FsKind::Other { name: "novel".into() },
+        });
+        let id = layout.devices[3].id.clone();
+        assert_eq!(kinds(&layout).into_iter().collect::<Vec<_>>(), ["novel"]);
+        // What comes back block by block is not made.
+        layout.cloned.insert(id);
+        assert!(kinds(&layout).is_empty());
     }
 }
