@@ -95,7 +95,10 @@ fn explained(error: backup::Error, home: &Home) -> Failure {
     };
     let failure = Failure::from(error);
     match (cause, home) {
-        (Some(Cause::Refused | Cause::Unreachable), Home::Shell { .. }) => failure.hint(ACCESS),
+        (Some(Cause::Unreachable), Home::Shell { .. }) => {
+            failure.hint(format!("{ACCESS}; a daemon of rsync is written BACKUP_URL=rsync://HOST::/MODULE"))
+        }
+        (Some(Cause::Refused), Home::Shell { .. }) => failure.hint(ACCESS),
         (Some(Cause::Refused), Home::Daemon { .. }) => {
             failure.hint("look at the daemon's 'auth users', and at BACKUP_RSYNC_PASSWORD")
         }
