@@ -157,22 +157,23 @@ pub fn create(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Created, Error> {
-    let mut archive = archive;
-    create_into(source, &mut archive, manifest, options, progress)
+    let (mut archive, mut manifest) = (archive, manifest);
+    create_into(source, &mut archive, &mut manifest, options, progress)
 }
 
-/// The same, wherever the archive goes.
+/// The same, wherever archive and manifest go. Lengths and hashes are of what was handed over, also where an output
+/// writes something else for it.
 ///
 /// # Errors
 /// As [`create`].
 pub fn create_into(
     source: &Source,
     archive: &mut dyn Output,
-    manifest: &File,
+    manifest: &mut dyn Output,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Created, Error> {
-    let manifest_writer = Writer::new(manifest)?;
+    let manifest_writer = Writer::into(&mut *manifest)?;
     let failure = Failure::default();
     let (free_sender, free) = channel();
     for _ in 0..options.workers() * 2 + 1 {
@@ -182,7 +183,7 @@ pub fn create_into(
     let (jobs, job_receiver) = channel();
     let queue = Queue::new(job_receiver);
     let (done, done_receiver) = channel();
-    let outcome = std::thread::scope(|scope| {
+    let (read, written) = std::thread::scope(|scope| {
         for _ in 0..options.workers() {
             let (queue, done) = (&queue, done.clone());
             scope.spawn(move || work(queue, &done, options));
@@ -203,28 +204,27 @@ pub fn create_into(
     });
     // The writer's error explains the reader's.
     failure.into_result()?;
-    let (frames, problems) = outcome.0?;
+    let (frames, problems) = read?;
     let incomplete = || Error::Io {
         what: "write the archive".into(),
         source: std::io::Error::other("a worker thread ended too early"),
     };
-    let mut written =
-        outcome.1.filter(|written| written.frames.len() as u64 == frames).ok_or_else(incomplete)?;
-    let trailer = format::trailer(options.codec, &written.frames, &written.digests)?;
+    let Written { frames: table, digests, offset, mut hasher, manifest: lines } =
+        written.filter(|written| written.frames.len() as u64 == frames).ok_or_else(incomplete)?;
+    let trailer = format::trailer(options.codec, &table, &digests)?;
     archive.write_all(&trailer).map_err(Error::writing("the archive"))?;
-    written.hasher.update(&trailer);
-    let (manifest_bytes, manifest_blake3, totals) = written.manifest.finish()?;
+    hasher.update(&trailer);
+    let (manifest_bytes, manifest_blake3, totals) = lines.finish()?;
     archive.close().map_err(Error::writing("the archive"))?;
-    let mut manifest = manifest;
     manifest.close().map_err(Error::writing("the manifest"))?;
     let trailer_digest = *blake3::hash(&trailer).as_bytes();
     Ok(Created {
-        archive_bytes: written.offset + trailer.len() as u64,
+        archive_bytes: offset + trailer.len() as u64,
         data_bytes: totals.bytes,
         files: totals.files,
         frames,
-        archive_blake3: format::hex(&format::archive_digest(&written.digests, &trailer_digest)),
-        archive_file_blake3: written.hasher.finalize().to_hex().to_string(),
+        archive_blake3: format::hex(&format::archive_digest(&digests, &trailer_digest)),
+        archive_file_blake3: hasher.finalize().to_hex().to_string(),
         manifest_bytes,
         manifest_blake3,
         problems,
