@@ -111,8 +111,6 @@ pub struct Created {
     pub frames: u64,
     /// Digest of the archive for [`verify`](crate::verify()), 64 hexadecimal digits (see [`mod@crate::format`]).
     pub archive_blake3: String,
-    /// Plain BLAKE3 hash of the whole archive file, as `b3sum` prints it.
-    pub archive_file_blake3: String,
     /// Length of the manifest, in bytes.
     pub manifest_bytes: u64,
     /// Plain BLAKE3 hash of the manifest, 64 hexadecimal digits.
@@ -138,8 +136,6 @@ struct Written<'a> {
     frames: Vec<Frame>,
     digests: Vec<[u8; 32]>,
     offset: u64,
-    /// Of all that was written, in the order of the file: so that nobody has to read it again for that.
-    hasher: blake3::Hasher,
     manifest: Writer<'a>,
 }
 
@@ -162,7 +158,7 @@ pub fn create(
 }
 
 /// The same, wherever archive and manifest go. Lengths and hashes are of what was handed over, also where an output
-/// writes something else for it.
+/// writes something else for it: what [`Volumes`](crate::Volumes) have written they say themselves.
 ///
 /// # Errors
 /// As [`create`].
@@ -209,11 +205,10 @@ pub fn create_into(
         what: "write the archive".into(),
         source: std::io::Error::other("a worker thread ended too early"),
     };
-    let Written { frames: table, digests, offset, mut hasher, manifest: lines } =
+    let Written { frames: table, digests, offset, manifest: lines } =
         written.filter(|written| written.frames.len() as u64 == frames).ok_or_else(incomplete)?;
     let trailer = format::trailer(options.codec, &table, &digests)?;
     archive.write_all(&trailer).map_err(Error::writing("the archive"))?;
-    hasher.update(&trailer);
     let (manifest_bytes, manifest_blake3, totals) = lines.finish()?;
     archive.close().map_err(Error::writing("the archive"))?;
     manifest.close().map_err(Error::writing("the manifest"))?;
@@ -224,7 +219,6 @@ pub fn create_into(
         files: totals.files,
         frames,
         archive_blake3: format::hex(&format::archive_digest(&digests, &trailer_digest)),
-        archive_file_blake3: hasher.finalize().to_hex().to_string(),
         manifest_bytes,
         manifest_blake3,
         problems,
@@ -301,13 +295,12 @@ fn write<'a>(
 ) -> Result<Written<'a>, Error> {
     let (mut frames, mut digests, mut offset) = (Vec::new(), Vec::new(), 0);
     let mut waiting = BTreeMap::new();
-    let (mut whole, mut hasher) = (Whole::new(), blake3::Hasher::new());
+    let mut whole = Whole::new();
     while let Ok(next) = done.recv() {
         let next = next?;
         waiting.insert(next.frame, next);
         while let Some(mut now) = waiting.remove(&(frames.len() as u64)) {
             archive.write_all(&now.slot.out).map_err(Error::writing("the archive"))?;
-            hasher.update(&now.slot.out);
             let length = |bytes: usize| u32::try_from(bytes).map_err(|_| too_large());
             let (stored, size) = (length(now.slot.out.len())?, length(now.slot.bytes().len())?);
             frames.push(Frame { offset, stored, size });
@@ -328,7 +321,7 @@ fn write<'a>(
             let _ = free.send(now.slot);
         }
     }
-    Ok(Written { frames, digests, offset, hasher, manifest })
+    Ok(Written { frames, digests, offset, manifest })
 }
 
 fn too_large() -> Error {

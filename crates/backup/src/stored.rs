@@ -92,9 +92,7 @@ impl Stored {
     fn unopened(&self, error: crypt::Error) -> Error {
         match error {
             crypt::Error::Damaged(part) => Error::Undecipherable { path: self.path.clone(), detail: part },
-            crypt::Error::Io(source) => {
-                Error::Io { what: format!("read {}", self.path.display()), source }
-            }
+            crypt::Error::Io(source) => Error::Io { what: format!("read {}", self.path.display()), source },
             other => Error::Undecipherable { path: self.path.clone(), detail: other.to_string() },
         }
     }

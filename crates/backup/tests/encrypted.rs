@@ -38,8 +38,7 @@ impl Point {
         let mut list = Volumes::one(File::create(dir.join("m.age")).unwrap());
         let mut archive = Encrypted::begin(lock, &mut volumes).unwrap();
         let mut manifest = Encrypted::begin(lock, &mut list).unwrap();
-        let made =
-            backup::create_into(&source(tree), &mut archive, &mut manifest, &options(), &()).unwrap();
+        let made = backup::create_into(&source(tree), &mut archive, &mut manifest, &options(), &()).unwrap();
         let (blake3, key) = (archive.key().digest(&made.archive_blake3), archive.key().clone());
         for (number, one) in (1..).zip(volumes.written()) {
             let bytes = std::fs::read(at(number)).unwrap();
@@ -121,10 +120,7 @@ fn everything_comes_back_with_each_of_the_keys() {
                 assert_eq!(backup::restore(&restore, &options(), &()).unwrap().problems, []);
                 let compared = backup::compare(&list, &target, &[], &options(), &()).unwrap();
                 assert_eq!(compared.differences, []);
-                assert_eq!(
-                    backup::extra(&list, &target, &[], &options()).unwrap(),
-                    Vec::<PathBuf>::new()
-                );
+                assert_eq!(backup::extra(&list, &target, &[], &options()).unwrap(), Vec::<PathBuf>::new());
             }
             std::fs::remove_dir_all(&target).unwrap();
         }

@@ -51,8 +51,7 @@ impl Lock {
         let noting = |inner| Noting { inner, noted };
         let made = match self {
             Self::Recipients(all) => {
-                let all: Vec<_> =
-                    all.iter().map(|one| noting(one.as_ref() as &dyn age::Recipient)).collect();
+                let all: Vec<_> = all.iter().map(|one| noting(one.as_ref() as &dyn age::Recipient)).collect();
                 age::Encryptor::with_recipients(all.iter().map(|one| one as &dyn age::Recipient))
             }
             Self::Passphrase(passphrase) => {

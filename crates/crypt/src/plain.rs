@@ -174,10 +174,7 @@ mod tests {
 
     fn keys() -> (Lock, Opener) {
         let identity = age::x25519::Identity::generate();
-        (
-            Lock::Recipients(vec![Box::new(identity.to_public())]),
-            Opener::Identities(vec![Box::new(identity)]),
-        )
+        (Lock::Recipients(vec![Box::new(identity.to_public())]), Opener::Identities(vec![Box::new(identity)]))
     }
 
     fn encrypted(lock: &Lock, bytes: &[u8]) -> (Vec<u8>, FileKey) {
@@ -207,7 +204,10 @@ mod tests {
                         let mut into = vec![0; room];
                         let count = plain.read_at(&mut into, *at as u64).unwrap();
                         let from = length.min(*at);
-                        assert!(into[..count] == bytes[from..length.min(from + room)], "{length} {at} {room}");
+                        assert!(
+                            into[..count] == bytes[from..length.min(from + room)],
+                            "{length} {at} {room}"
+                        );
                     }
                 }
             }
@@ -236,7 +236,8 @@ mod tests {
         }
         // Where the parts are: a whole one less, two of them exchanged, one more at the end.
         let start = sealed.len() - 200_000 - 4 * 16;
-        let part = |n: usize| sealed[start + n * 65_552..(start + (n + 1) * 65_552).min(sealed.len())].to_vec();
+        let part =
+            |n: usize| sealed[start + n * 65_552..(start + (n + 1) * 65_552).min(sealed.len())].to_vec();
         let head = sealed[..start].to_vec();
         assert!(read([head.clone(), part(0), part(1), part(2)].concat()).is_err());
         assert!(read([head.clone(), part(1), part(0), part(2), part(3)].concat()).is_err());

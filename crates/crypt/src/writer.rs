@@ -18,7 +18,8 @@ impl<W: Write> Writer<W> {
     pub fn begin(lock: &Lock, to: W) -> Result<Self, Error> {
         let noted = Note::default();
         let encryptor = lock.encryptor(&noted)?;
-        let key = noted.into_inner().ok_or_else(|| Error::Seal("there is nobody who could open it".into()))?;
+        let key =
+            noted.into_inner().ok_or_else(|| Error::Seal("there is nobody who could open it".into()))?;
         Ok(Self { stream: encryptor.wrap_output(to)?, key })
     }
 

@@ -132,7 +132,7 @@ fn a_header_comes_back_only_for_who_can_open_the_seal_and_the_container() {
 
     let unlock = |answers: &[&String]| {
         let answers: Vec<String> = answers.iter().map(|answer| (*answer).clone()).collect();
-        let source = Source { layout: &layout, seal: &seal, dir: dir.path() };
+        let source = Source { layout: &layout, seal: &seal, dir: dir.path(), key: None };
         unlock_from(&context(|_| (), &answers), source)
     };
     let unlocked = unlock(&[&typed, &good]).unwrap();
@@ -148,7 +148,7 @@ fn a_header_comes_back_only_for_who_can_open_the_seal_and_the_container() {
     // Without a saved header a new passphrase is all that is needed.
     let mut without = layout.clone();
     mark(&mut without, context(|_| (), &[]).settings());
-    let source = Source { layout: &without, seal: &seal, dir: dir.path() };
+    let source = Source { layout: &without, seal: &seal, dir: dir.path(), key: None };
     let unlocked = unlock_from(&context(|_| (), &[new]), source).unwrap();
     assert!(unlocked.header(UUID).is_none());
     assert_eq!(unlocked.key(UUID).map(Secret::expose), Some("z"));
