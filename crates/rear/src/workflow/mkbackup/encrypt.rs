@@ -160,6 +160,112 @@ fn short(recipient: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use age::secrecy::ExposeSecret;
+    use backup::{Encrypted, Volumes};
+    use clap::Parser;
+
+    fn context(change: impl Fn(&mut config::Settings)) -> Context {
+        let mut config = config::defaults("web1");
+        change(&mut config.settings);
+        Context {
+            sys: sys::Real::default(),
+            cancel: sys::Cancel::default(),
+            ui: crate::ui::Ui::new(false, false, false),
+            common: crate::cli::Cli::parse_from(["rear", "dump"]).common,
+            hostname: "web1".into(),
+            config,
+            disks_written: std::sync::atomic::AtomicBool::new(false),
+        }
+    }
+
+    /// A private key in a file, and its public one.
+    fn key(dir: &Path, name: &str) -> (std::path::PathBuf, String) {
+        let identity = age::x25519::Identity::generate();
+        let path = dir.join(name);
+        std::fs::write(&path, identity.to_string().expose_secret()).unwrap();
+        (path, identity.to_public().to_string())
+    }
+
+    fn refusal(context: &Context) -> Option<String> {
+        let mut refusals = Refusals::default();
+        check(context, &mut refusals);
+        refusals.verdict().err().map(|failure| failure.message)
+    }
+
+    #[test]
+    fn what_could_not_be_encrypted_or_opened_is_refused_before_any_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let ((path, public), (other, _)) = (key(dir.path(), "key"), key(dir.path(), "other"));
+        assert_eq!(refusal(&context(|_| ())), None);
+        let with = |identity: Option<&Path>, unattended: bool| {
+            refusal(&context(|settings| {
+                settings.backup_encrypt_recipients = vec![public.clone()];
+                settings.backup_encrypt_identity = identity.map(Path::to_owned);
+                settings.iso_recover_unattended = unattended;
+            }))
+        };
+        assert_eq!(with(None, false), None);
+        assert_eq!(with(Some(&path), false), None);
+        assert!(with(Some(&other), false).unwrap().contains("private key of none"));
+        assert!(with(Some(&dir.path().join("no")), false).unwrap().contains("BACKUP_ENCRYPT_IDENTITY"));
+        assert!(with(None, true).unwrap().contains("unattended cannot recover an encrypted backup"));
+        let bad = context(|settings| settings.backup_encrypt_recipients = vec!["age1x".into()]);
+        assert!(refusal(&bad).unwrap().contains("BACKUP_ENCRYPT_RECIPIENTS: 'age1x' is no age recipient"));
+        let passphrase =
+            context(|settings| settings.backup_encrypt_passphrase = Some(sys::Secret::new("geheim")));
+        assert_eq!(refusal(&passphrase), None);
+        assert!(sentence(&passphrase).is_some_and(|text| !text.contains("geheim")));
+        assert_eq!(sentence(&context(|_| ())), None);
+    }
+
+    #[test]
+    fn what_was_written_is_opened_again_and_damage_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let ((path, public), (other, _)) = (key(dir.path(), "key"), key(dir.path(), "other"));
+        let tree = dir.path().join("tree");
+        std::fs::create_dir(&tree).unwrap();
+        std::fs::write(tree.join("file"), vec![7; 300_000]).unwrap();
+        let context = context(|settings| {
+            settings.backup_encrypt_recipients = vec![public.clone()];
+            settings.backup_encrypt_identity = Some(path.clone());
+        });
+        let mut encrypt = Encrypt::configured(&context).unwrap().unwrap();
+        let file = |name: &str| Volumes::one(std::fs::File::create(dir.path().join(name)).unwrap());
+        let (mut volumes, mut list) = (file("archive.tar.age"), file(point::ENCRYPTED_MANIFEST));
+        let mut archive = Encrypted::begin(&encrypt.lock, &mut volumes).unwrap();
+        let mut manifest = Encrypted::begin(&encrypt.lock, &mut list).unwrap();
+        let source = backup::Source::whole(&tree);
+        let options = backup::Options { codec: backup::Codec::None, ..context.archive_options() };
+        let made = backup::create_into(&source, &mut archive, &mut manifest, &options, &()).unwrap();
+        let keys = (archive.key().clone(), manifest.key().clone());
+        let facts = Archive {
+            name: "archive.tar.age".into(),
+            volumes: 0,
+            encryption: Some(encrypt.kind),
+            bytes: made.archive_bytes,
+            blake3: keys.0.digest(&made.archive_blake3),
+            files: made.files,
+            data_bytes: made.data_bytes,
+        };
+        encrypt.try_out(&context, dir.path(), &facts, &keys).unwrap();
+        let identity = std::fs::read_to_string(&other).unwrap().parse::<age::x25519::Identity>().unwrap();
+        encrypt.openers.push(Opener::Identities(vec![Box::new(identity)]));
+        let failure = encrypt.try_out(&context, dir.path(), &facts, &keys).unwrap_err();
+        assert!(failure.message.contains("private key of none"), "{failure}");
+        encrypt.openers.clear();
+        for name in ["archive.tar.age", point::ENCRYPTED_MANIFEST] {
+            let path = dir.path().join(name);
+            let good = std::fs::read(&path).unwrap();
+            let mut bad = good.clone();
+            let last = bad.len() - 1;
+            bad[last] ^= 1;
+            std::fs::write(&path, bad).unwrap();
+            let failure = encrypt.try_out(&context, dir.path(), &facts, &keys).unwrap_err();
+            assert!(failure.message.contains("does not open again"), "{failure}");
+            std::fs::write(&path, good).unwrap();
+        }
+        encrypt.try_out(&context, dir.path(), &facts, &keys).unwrap();
+    }
 
     #[test]
     fn recipients_are_told_by_what_their_owners_know() {
