@@ -36,6 +36,9 @@ const TEST_NEEDS: &[(&str, &str)] = &[
     ("restic", "restic"),
     ("ntfsclone", "ntfs-3g"),
     ("partclone.vfat", "partclone"),
+    ("age", "age"),
+    ("ssh-keygen", "openssh-client"),
+    ("script", "bsdutils"),
     ("/usr/lib/openssh/sftp-server", "openssh-sftp-server"),
 ];
 

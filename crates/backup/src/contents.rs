@@ -163,11 +163,7 @@ impl Contents {
         let path = self.archive.path();
         let damaged = || Error::damaged(path, format!("part {} of {}", number + 1, self.frames.len()));
         let mut stored = vec![0; frame.stored as usize];
-        self.archive.read_exact_at(&mut stored, frame.offset).map_err(Error::io(format!(
-            "read part {} of {}",
-            number + 1,
-            path.display()
-        )))?;
+        self.archive.read_exact_at(&mut stored, frame.offset).map_err(Error::reading(path))?;
         if self.digests.get(number).is_none_or(|digest| blake3::hash(&stored) != *digest) {
             return Err(damaged());
         }

@@ -111,8 +111,6 @@ pub struct Created {
     pub frames: u64,
     /// Digest of the archive for [`verify`](crate::verify()), 64 hexadecimal digits (see [`mod@crate::format`]).
     pub archive_blake3: String,
-    /// Plain BLAKE3 hash of the whole archive file, as `b3sum` prints it.
-    pub archive_file_blake3: String,
     /// Length of the manifest, in bytes.
     pub manifest_bytes: u64,
     /// Plain BLAKE3 hash of the manifest, 64 hexadecimal digits.
@@ -138,8 +136,6 @@ struct Written<'a> {
     frames: Vec<Frame>,
     digests: Vec<[u8; 32]>,
     offset: u64,
-    /// Of all that was written, in the order of the file: so that nobody has to read it again for that.
-    hasher: blake3::Hasher,
     manifest: Writer<'a>,
 }
 
@@ -157,22 +153,23 @@ pub fn create(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Created, Error> {
-    let mut archive = archive;
-    create_into(source, &mut archive, manifest, options, progress)
+    let (mut archive, mut manifest) = (archive, manifest);
+    create_into(source, &mut archive, &mut manifest, options, progress)
 }
 
-/// The same, wherever the archive goes.
+/// The same, wherever archive and manifest go. Lengths and hashes are of what was handed over, also where an output
+/// writes something else for it: what [`Volumes`](crate::Volumes) have written they say themselves.
 ///
 /// # Errors
 /// As [`create`].
 pub fn create_into(
     source: &Source,
     archive: &mut dyn Output,
-    manifest: &File,
+    manifest: &mut dyn Output,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Created, Error> {
-    let manifest_writer = Writer::new(manifest)?;
+    let manifest_writer = Writer::into(&mut *manifest)?;
     let failure = Failure::default();
     let (free_sender, free) = channel();
     for _ in 0..options.workers() * 2 + 1 {
@@ -182,7 +179,7 @@ pub fn create_into(
     let (jobs, job_receiver) = channel();
     let queue = Queue::new(job_receiver);
     let (done, done_receiver) = channel();
-    let outcome = std::thread::scope(|scope| {
+    let (read, written) = std::thread::scope(|scope| {
         for _ in 0..options.workers() {
             let (queue, done) = (&queue, done.clone());
             scope.spawn(move || work(queue, &done, options));
@@ -203,28 +200,25 @@ pub fn create_into(
     });
     // The writer's error explains the reader's.
     failure.into_result()?;
-    let (frames, problems) = outcome.0?;
+    let (frames, problems) = read?;
     let incomplete = || Error::Io {
         what: "write the archive".into(),
         source: std::io::Error::other("a worker thread ended too early"),
     };
-    let mut written =
-        outcome.1.filter(|written| written.frames.len() as u64 == frames).ok_or_else(incomplete)?;
-    let trailer = format::trailer(options.codec, &written.frames, &written.digests)?;
+    let Written { frames: table, digests, offset, manifest: lines } =
+        written.filter(|written| written.frames.len() as u64 == frames).ok_or_else(incomplete)?;
+    let trailer = format::trailer(options.codec, &table, &digests)?;
     archive.write_all(&trailer).map_err(Error::writing("the archive"))?;
-    written.hasher.update(&trailer);
-    let (manifest_bytes, manifest_blake3, totals) = written.manifest.finish()?;
+    let (manifest_bytes, manifest_blake3, totals) = lines.finish()?;
     archive.close().map_err(Error::writing("the archive"))?;
-    let mut manifest = manifest;
     manifest.close().map_err(Error::writing("the manifest"))?;
     let trailer_digest = *blake3::hash(&trailer).as_bytes();
     Ok(Created {
-        archive_bytes: written.offset + trailer.len() as u64,
+        archive_bytes: offset + trailer.len() as u64,
         data_bytes: totals.bytes,
         files: totals.files,
         frames,
-        archive_blake3: format::hex(&format::archive_digest(&written.digests, &trailer_digest)),
-        archive_file_blake3: written.hasher.finalize().to_hex().to_string(),
+        archive_blake3: format::hex(&format::archive_digest(&digests, &trailer_digest)),
         manifest_bytes,
         manifest_blake3,
         problems,
@@ -301,13 +295,12 @@ fn write<'a>(
 ) -> Result<Written<'a>, Error> {
     let (mut frames, mut digests, mut offset) = (Vec::new(), Vec::new(), 0);
     let mut waiting = BTreeMap::new();
-    let (mut whole, mut hasher) = (Whole::new(), blake3::Hasher::new());
+    let mut whole = Whole::new();
     while let Ok(next) = done.recv() {
         let next = next?;
         waiting.insert(next.frame, next);
         while let Some(mut now) = waiting.remove(&(frames.len() as u64)) {
             archive.write_all(&now.slot.out).map_err(Error::writing("the archive"))?;
-            hasher.update(&now.slot.out);
             let length = |bytes: usize| u32::try_from(bytes).map_err(|_| too_large());
             let (stored, size) = (length(now.slot.out.len())?, length(now.slot.bytes().len())?);
             frames.push(Frame { offset, stored, size });
@@ -328,7 +321,7 @@ fn write<'a>(
             let _ = free.send(now.slot);
         }
     }
-    Ok(Written { frames, digests, offset, hasher, manifest })
+    Ok(Written { frames, digests, offset, manifest })
 }
 
 fn too_large() -> Error {

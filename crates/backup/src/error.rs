@@ -49,6 +49,14 @@ pub enum Error {
         /// Which part of it.
         part: String,
     },
+    /// What was encrypted is not what it was, or cannot be opened whatever the key.
+    #[error("{} is damaged: {detail}", .path.display())]
+    Undecipherable {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        detail: String,
+    },
     /// An archive of another program cannot be used.
     #[error("the archive {} cannot be used: {detail}", .path.display())]
     Foreign {
@@ -99,6 +107,16 @@ impl Error {
     pub(crate) fn io<E: Into<std::io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source: source.into() }
+    }
+
+    /// For `map_err` after reading of an archive: what fails its authentication is damage, with its place.
+    pub(crate) fn reading(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| match source.kind() {
+            std::io::ErrorKind::InvalidData => {
+                Self::Undecipherable { path: path.to_owned(), detail: source.to_string() }
+            }
+            _ => Self::Io { what: format!("read {}", path.display()), source },
+        }
     }
 
     /// For `map_err` after a write: a full filesystem is named as such.

@@ -248,7 +248,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 fn read_at(file: &Stored, path: &Path, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
-    file.read_exact_at(bytes, offset).map_err(Error::io(format!("read {}", path.display())))
+    file.read_exact_at(bytes, offset).map_err(Error::reading(path))
 }
 
 /// Lower-case hexadecimal digits.

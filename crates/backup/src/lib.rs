@@ -71,7 +71,7 @@ pub use image::{Image, ImageReader, ImageWriter};
 pub use manifest::{Reader as ManifestReader, Totals, Writer as ManifestWriter, totals, write_line};
 pub use measure::measure;
 pub use metadata::Stat;
-pub use output::{Output, Volume, Volumes};
+pub use output::{Encrypted, Output, Volume, Volumes};
 pub use pick::{Picked, Wanted};
 pub use prove::{Finding, Proof, prove};
 pub use restore::{Restore, RestoreProblem, Restored, restore};

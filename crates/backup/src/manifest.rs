@@ -142,7 +142,7 @@ fn parse(text: &[u8]) -> Result<Entry, String> {
     Ok(entry)
 }
 
-/// Writes a manifest into an open file.
+/// Writes a manifest into an open file, or wherever it goes.
 pub struct Writer<'a> {
     encoder: zstd::stream::write::Encoder<'static, Hashing<'a>>,
     totals: Totals,
@@ -150,7 +150,7 @@ pub struct Writer<'a> {
 
 /// Passes bytes on and hashes them.
 struct Hashing<'a> {
-    file: &'a File,
+    file: Box<dyn Write + Send + 'a>,
     hasher: blake3::Hasher,
     bytes: u64,
 }
@@ -174,9 +174,17 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// The file cannot be written.
     pub fn new(file: &'a File) -> Result<Self, Error> {
+        Self::into(file)
+    }
+
+    /// The same, wherever it goes.
+    ///
+    /// # Errors
+    /// It cannot be written there.
+    pub fn into(to: impl Write + Send + 'a) -> Result<Self, Error> {
         let fail = Error::writing("the manifest");
         let begin = || {
-            let inner = Hashing { file, hasher: blake3::Hasher::new(), bytes: 0 };
+            let inner = Hashing { file: Box::new(to), hasher: blake3::Hasher::new(), bytes: 0 };
             let mut encoder = zstd::stream::write::Encoder::new(inner, 3)?;
             encoder.include_checksum(true)?;
             serde_json::to_writer(&mut encoder, &Header { v: VERSION })?;

@@ -1,8 +1,10 @@
-//! Where the bytes of an archive go: one file, or volumes of a limited size one behind the other. It knows nothing of what the
-//! bytes mean.
+//! Where the bytes of an archive go: one file, or volumes of a limited size one behind the other, and encrypted on the way
+//! there or not. It knows nothing of what the bytes mean.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Result, Write};
+
+use crypt::{FileKey, Lock};
 
 /// Takes the bytes of an archive in their order.
 pub trait Output: Write + Send {
@@ -50,6 +52,12 @@ impl<'a> Volumes<'a> {
         Self { make: Box::new(make), size: size.max(1), now: None, done: Vec::new() }
     }
 
+    /// All in one file, which is hashed on the way.
+    pub fn one(file: File) -> Self {
+        let mut file = Some(file);
+        Self::new(u64::MAX, move |_| file.take().ok_or_else(|| Error::other("the only volume is full")))
+    }
+
     /// What was written, once it is closed.
     pub fn written(&self) -> &[Volume] {
         &self.done
@@ -89,6 +97,48 @@ impl Write for Volumes<'_> {
 impl Output for Volumes<'_> {
     fn close(&mut self) -> Result<()> {
         self.finish_volume()
+    }
+}
+
+/// Encrypts on the way to another output. The thread that writes does that, while others compress; 64 KiB are in memory.
+pub struct Encrypted<'a> {
+    stream: Option<crypt::Writer<&'a mut dyn Output>>,
+    key: FileKey,
+}
+
+impl<'a> Encrypted<'a> {
+    /// Writes the header of the encrypted file.
+    ///
+    /// # Errors
+    /// It cannot be encrypted to these keys, or written.
+    pub fn begin(lock: &Lock, to: &'a mut dyn Output) -> std::result::Result<Self, crypt::Error> {
+        let stream = crypt::Writer::begin(lock, to)?;
+        Ok(Self { key: stream.key().clone(), stream: Some(stream) })
+    }
+
+    /// The key of the file that is written: it opens it, and [hashes](FileKey::digest) what the seal says of it.
+    pub fn key(&self) -> &FileKey {
+        &self.key
+    }
+}
+
+impl Write for Encrypted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        let closed = || Error::other("it is closed");
+        self.stream.as_mut().ok_or_else(closed)?.write(bytes)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Output for Encrypted<'_> {
+    fn close(&mut self) -> Result<()> {
+        match self.stream.take() {
+            Some(stream) => stream.finish()?.close(),
+            None => Ok(()),
+        }
     }
 }
 

@@ -320,10 +320,12 @@ impl Worker<'_, '_> {
             return Err("is not there".into());
         };
         self.stored.resize(frame.stored as usize, 0);
-        self.shared
-            .archive
-            .read_exact_at(&mut self.stored, frame.offset)
-            .map_err(|error| format!("cannot be read: {error}"))?;
+        self.shared.archive.read_exact_at(&mut self.stored, frame.offset).map_err(|error| {
+            match error.kind() {
+                std::io::ErrorKind::InvalidData => format!("is damaged: {error}"),
+                _ => format!("cannot be read: {error}"),
+            }
+        })?;
         if blake3::hash(&self.stored) != *digest {
             return Err("is damaged: its checksum is not the one that mkbackup wrote".into());
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::entry::{Entry, Kind, split};
 use crate::exclude::{Exclude, Verdict};
@@ -35,11 +35,15 @@ pub struct LeftOut {
 ///
 /// # Errors
 /// A manifest cannot be read or written, or the run was stopped.
-pub fn select(manifest: &Path, to: &File, leave_out: &LeaveOut, options: &Options) -> Result<LeftOut, Error> {
+pub fn select(
+    manifest: &Stored,
+    to: &File,
+    leave_out: &LeaveOut,
+    options: &Options,
+) -> Result<LeftOut, Error> {
     let rules = Rules::new(leave_out);
-    let stored = Stored::open(manifest)?;
     let mut firsts = BTreeSet::new();
-    for entry in Reader::of(&stored)? {
+    for entry in Reader::of(manifest)? {
         options.cancel.check()?;
         note_first(&entry?, &|entry| rules.is_out(entry), &mut firsts);
     }
@@ -50,7 +54,7 @@ pub fn select(manifest: &Path, to: &File, leave_out: &LeaveOut, options: &Option
             entry.xattrs.clear();
         }
     };
-    let (left, _) = write(&stored, to, &|entry| rules.is_out(entry), &no_mount, &firsts, options)?;
+    let (left, _) = write(manifest, to, &|entry| rules.is_out(entry), &no_mount, &firsts, options)?;
     Ok(left)
 }
 
@@ -182,7 +186,7 @@ mod tests {
         let out = File::create(&to).unwrap();
         let options =
             Options { codec: crate::Codec::Zstd, level: 1, threads: 1, cancel: sys::Cancel::default() };
-        let left = select(&from, &out, leave_out, &options).unwrap();
+        let left = select(&Stored::open(&from).unwrap(), &out, leave_out, &options).unwrap();
         let read = Reader::open(&to).unwrap().map(Result::unwrap).collect();
         (read, left)
     }

@@ -1,11 +1,14 @@
 //! A file that is read at any place by several threads: one of its own, stretches of a larger one (a file inside an ISO
-//! image, which needs no mount), or several files one behind the other (volumes). It never writes.
+//! image, which needs no mount), several files one behind the other (volumes), or what any of these holds encrypted. It never
+//! writes.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crypt::{FileKey, Opener, Plain};
 
 use crate::Error;
 
@@ -15,6 +18,8 @@ pub struct Stored {
     path: PathBuf,
     extents: Arc<[Extent]>,
     length: u64,
+    /// The content, where the extents hold it encrypted; then the length is its own.
+    plain: Option<Arc<Plain<StoredReader>>>,
 }
 
 /// A stretch of a file.
@@ -37,7 +42,7 @@ impl Stored {
         let file = File::open(path).map_err(fail())?;
         let length = file.metadata().map_err(fail())?.len();
         let extent = Extent { file: Arc::new(file), offset: 0, length };
-        Ok(Self { path: path.to_owned(), extents: [extent].into(), length })
+        Ok(Self { path: path.to_owned(), extents: [extent].into(), length, plain: None })
     }
 
     /// Stretches (offset and length in bytes) of the file or device `container`; `name` stands for them in messages.
@@ -52,13 +57,50 @@ impl Stored {
             offset: *offset,
             length: *length,
         };
-        Ok(Self { path: name, extents: extents.iter().map(extent).collect(), length })
+        Ok(Self { path: name, extents: extents.iter().map(extent).collect(), length, plain: None })
     }
 
     /// Several files as one, in this order; `name` stands for them in messages.
     pub fn joined(name: PathBuf, files: &[Self]) -> Self {
         let extents = files.iter().flat_map(|file| file.extents.iter().cloned()).collect();
-        Self { path: name, extents, length: files.iter().map(|file| file.length).sum() }
+        Self { path: name, extents, length: files.iter().map(|file| file.length).sum(), plain: None }
+    }
+
+    /// What this file holds encrypted; `None` where the opener does not fit. Its first and its last part have been decrypted
+    /// when this returns; of the rest, only what is read is.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], or the file cannot be read.
+    pub fn decrypted(&self, opener: &Opener) -> Result<Option<Self>, Error> {
+        let plain = Plain::open(self.reader(), opener).map_err(|error| self.unopened(error))?;
+        Ok(plain.map(|plain| self.holding(plain)))
+    }
+
+    /// The same with the key of the file itself, as [`Encrypted`](crate::Encrypted) gives it.
+    ///
+    /// # Errors
+    /// As [`Stored::decrypted`]; also where the key is that of another file.
+    pub fn decrypted_with(&self, key: &FileKey) -> Result<Self, Error> {
+        let plain = Plain::with_key(self.reader(), key).map_err(|error| self.unopened(error))?;
+        Ok(self.holding(plain))
+    }
+
+    fn holding(&self, plain: Plain<StoredReader>) -> Self {
+        Self { length: plain.len(), plain: Some(Arc::new(plain)), ..self.clone() }
+    }
+
+    fn unopened(&self, error: crypt::Error) -> Error {
+        match error {
+            crypt::Error::Damaged(part) => Error::Undecipherable { path: self.path.clone(), detail: part },
+            crypt::Error::Io(source) => Error::Io { what: format!("read {}", self.path.display()), source },
+            other => Error::Undecipherable { path: self.path.clone(), detail: other.to_string() },
+        }
+    }
+
+    /// What the seal says of a hash of the content: the hash itself, or of an encrypted file one that tells nothing without
+    /// its key.
+    pub(crate) fn told(&self, digest: String) -> String {
+        self.plain.as_ref().map_or(digest.clone(), |plain| plain.key().digest(&digest))
     }
 
     /// What stands for it in messages.
@@ -106,6 +148,9 @@ impl Stored {
     }
 
     fn read_at(&self, bytes: &mut [u8], at: u64) -> std::io::Result<usize> {
+        if let Some(plain) = &self.plain {
+            return plain.read_at(bytes, at);
+        }
         let mut skip = at;
         for extent in self.extents.iter() {
             if skip >= extent.length {
@@ -120,7 +165,7 @@ impl Stored {
 }
 
 /// Reads a [`Stored`] from its beginning; each has a position of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoredReader {
     stored: Stored,
     at: u64,
@@ -131,6 +176,18 @@ impl Read for StoredReader {
         let count = self.stored.read_at(bytes, self.at)?;
         self.at += count as u64;
         Ok(count)
+    }
+}
+
+impl Seek for StoredReader {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.stored.length.checked_add_signed(by),
+        };
+        self.at = place.ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 

@@ -18,7 +18,6 @@ pub fn verify(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let archive = file.path();
-    let fail = || Error::io::<std::io::Error>(format!("read {}", archive.display()));
     let trailer = index(file, expected_bytes, expected_blake3)?;
     let next = AtomicUsize::new(0);
     let failure = Failure::default();
@@ -35,7 +34,7 @@ pub fn verify(
                     let check = || {
                         options.cancel.check()?;
                         bytes.resize(frame.stored as usize, 0);
-                        file.read_exact_at(&mut bytes, frame.offset).map_err(fail())?;
+                        file.read_exact_at(&mut bytes, frame.offset).map_err(Error::reading(archive))?;
                         if blake3::hash(&bytes) != *digest {
                             let end = frame.offset + u64::from(frame.stored);
                             let count = trailer.frames.len();
@@ -80,7 +79,7 @@ pub(crate) fn index(
         return Err(Error::damaged(path, format!("it has {found} bytes instead of {expected_bytes}")));
     }
     let trailer = format::read_trailer(archive)?;
-    let digest = format::hex(&format::archive_digest(&trailer.digests, &trailer.digest));
+    let digest = archive.told(format::hex(&format::archive_digest(&trailer.digests, &trailer.digest)));
     if digest.eq_ignore_ascii_case(expected_blake3) {
         Ok(trailer)
     } else {

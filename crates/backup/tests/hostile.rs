@@ -66,7 +66,12 @@ fn child_process() {
     ));
     let part = place.join("part");
     let list = std::fs::File::create(&part).unwrap();
-    let _ = backup::select(&manifest, &list, &backup::LeaveOut::default(), &options());
+    let _ = backup::select(
+        &backup::Stored::open(&manifest).unwrap(),
+        &list,
+        &backup::LeaveOut::default(),
+        &options(),
+    );
     std::fs::write(place.join("said"), said).unwrap();
 }
 

@@ -158,7 +158,8 @@ impl Sample {
         );
         let _ = backup::extra(&manifest, &target, &[], &options());
         let part = std::fs::File::create(at("p")).unwrap();
-        if backup::select(&manifest, &part, &LeaveOut::default(), &options()).is_ok() {
+        if backup::select(&Stored::open(&manifest).unwrap(), &part, &LeaveOut::default(), &options()).is_ok()
+        {
             let manifest = at("p");
             let picked = at("picked");
             let restore = backup::Restore {

@@ -35,6 +35,11 @@ impl Reader<'_> {
         self.report(Severity::Error, name, message, hint);
     }
 
+    /// Says something about a setting at its place, without refusing it.
+    pub fn warning(&mut self, name: &str, message: String, hint: String) {
+        self.report(Severity::Warning, name, message, hint);
+    }
+
     fn report(&mut self, severity: Severity, name: &str, message: String, hint: String) {
         let Some(held) = self.values.held.get(name) else { return };
         // A default is never wrong; a refused value was reported already.

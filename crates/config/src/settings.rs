@@ -125,6 +125,13 @@ pub struct Settings {
     /// 0 to 19.
     pub backup_nice: u8,
     pub backup_ionice: IoPriority,
+    /// age recipients, ssh public keys, or absolute paths of files with such. Never together with a passphrase.
+    pub backup_encrypt_recipients: Vec<String>,
+    /// BACKUP_ENCRYPT_PASSPHRASE, or BACKUP_PROG_CRYPT_KEY where BACKUP_PROG_CRYPT_ENABLED asks for it.
+    #[serde(skip)]
+    pub backup_encrypt_passphrase: Option<Secret>,
+    #[serde(skip)]
+    pub backup_encrypt_identity: Option<PathBuf>,
     pub restic_repository: String,
     #[serde(skip)]
     pub restic_password: Option<Secret>,
@@ -239,6 +246,7 @@ impl Settings {
             _ => IsoDefault::BootHd,
         };
         let compression = compression(r);
+        let (backup_encrypt_recipients, backup_encrypt_passphrase) = encryption(r, backup);
         Self {
             output: Output::Iso,
             output_url: r.url("OUTPUT_URL", Location::output).flatten(),
@@ -261,6 +269,9 @@ impl Settings {
                 Some("idle") => IoPriority::Idle,
                 _ => IoPriority::Usual,
             },
+            backup_encrypt_recipients,
+            backup_encrypt_passphrase,
+            backup_encrypt_identity: r.path("BACKUP_ENCRYPT_IDENTITY"),
             restic_repository: r.text("RESTIC_REPOSITORY"),
             restic_password: r.secret("RESTIC_PASSWORD"),
             restic_password_file: r.path("RESTIC_PASSWORD_FILE"),
@@ -303,7 +314,7 @@ impl Settings {
             coverage_waive: r.words_of_list("COVERAGE_WAIVE"),
             accept_undrilled: r.words("ACCEPT_UNDRILLED"),
             disks_to_be_wiped: r.words("DISKS_TO_BE_WIPED"),
-            luks_header_recipients: recipients(r),
+            luks_header_recipients: recipients(r, "LUKS_HEADER_RECIPIENTS"),
             luks_header_passphrase: r.secret("LUKS_HEADER_PASSPHRASE"),
             progs: r.words_of_list("PROGS"),
             required_progs: r.words_of_list("REQUIRED_PROGS"),
@@ -643,9 +654,74 @@ fn as_mount_points(r: &mut Reader<'_>, name: &'static str, items: Vec<String>) -
     points
 }
 
+/// How the archive is encrypted: to these, or with this. Asked for where nothing would be encrypted, it is an error.
+fn encryption(r: &mut Reader<'_>, backup: Backup) -> (Vec<String>, Option<Secret>) {
+    let (to, with) = ("BACKUP_ENCRYPT_RECIPIENTS", "BACKUP_ENCRYPT_PASSPHRASE");
+    let (enabled, key) = ("BACKUP_PROG_CRYPT_ENABLED", "BACKUP_PROG_CRYPT_KEY");
+    let recipients = recipients(r, to);
+    let (own, old) = (r.secret(with), r.secret(key));
+    let asked = r.tristate(enabled) == Tristate::Yes;
+    let passphrase = match (own, old, asked) {
+        (Some(one), Some(other), true) if one != other => {
+            let message = format!("{with} and {key} are both set, to different secrets.");
+            r.error(key, message, format!("Leave {key} out."));
+            Some(one)
+        }
+        (Some(own), ..) => Some(own),
+        (None, Some(old), true) if recipients.is_empty() => {
+            let message = format!("{key} is used as {with}: the archive is encrypted in the format of age.");
+            let hint =
+                "openssl does not open it; 'age -d' does, and recovery asks for the passphrase.".into();
+            r.warning(key, message, hint);
+            Some(old)
+        }
+        (None, Some(_), false) => {
+            let message = format!("{key} has no effect: {enabled} is not yes.");
+            r.warning(key, message, format!("Write {with}=... to encrypt the archive, or leave it out."));
+            None
+        }
+        _ => None,
+    };
+    let names = [to, with, enabled];
+    let place = names.into_iter().find(|name| r.is_set(name)).unwrap_or(enabled);
+    if recipients.is_empty() && passphrase.is_none() {
+        if asked {
+            let message = format!("{enabled}=yes asks for an encrypted archive, and there is no key for it.");
+            r.error(enabled, message, format!("Write {to}=( age1... ), or {with}=..."));
+        }
+        return (recipients, passphrase);
+    }
+    if !recipients.is_empty() && passphrase.is_some() {
+        let message = format!("{to} and {with} are both set: the age format allows one of them for a file.");
+        r.error(with, message, format!("Leave one of them out; {to} needs no secret on this machine."));
+    }
+    let (what, instead) = match backup {
+        Backup::Netfs => return (recipients, passphrase),
+        Backup::Restic => {
+            ("encrypts by itself, with the password of its repository", "Leave it out with BACKUP=RESTIC.")
+        }
+        Backup::Rsync => (
+            "keeps trees of plain files, which would not be encrypted",
+            "Write BACKUP=NETFS with BACKUP_PROG=tar or BACKUP=RESTIC, or leave it out and encrypt the filesystem at BACKUP_URL.",
+        ),
+        Backup::External => (
+            "saves files with programs of yours, whose output would not be encrypted",
+            "Leave it out, and let EXTERNAL_BACKUP encrypt.",
+        ),
+        Backup::RequestRestore => ("saves no files, so there is nothing to encrypt", "Leave it out."),
+    };
+    let method = match backup {
+        Backup::Rsync => "rsync",
+        Backup::Restic => "BACKUP=RESTIC",
+        Backup::External => "BACKUP=EXTERNAL",
+        _ => "BACKUP=REQUESTRESTORE",
+    };
+    r.error(place, format!("{place} asks for an encrypted archive, and {method} {what}."), instead.into());
+    (recipients, passphrase)
+}
+
 /// Recipients by their form; whether a key is a good one shows when something is encrypted to it.
-fn recipients(r: &mut Reader<'_>) -> Vec<String> {
-    let name = "LUKS_HEADER_RECIPIENTS";
+fn recipients(r: &mut Reader<'_>, name: &'static str) -> Vec<String> {
     let items: Vec<String> = r.words_of_list(name).iter().map(|item| item.trim().to_owned()).collect();
     for item in &items {
         if item.contains("AGE-SECRET-KEY-") || item.contains("PRIVATE KEY") {

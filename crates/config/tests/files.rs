@@ -400,6 +400,59 @@ fn recipients_of_luks_headers_are_public_keys() {
 }
 
 #[test]
+fn an_archive_is_encrypted_as_asked_or_nothing_is_done() {
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let of = |text: &str| {
+        let settings = good(text).settings;
+        let passphrase = settings.backup_encrypt_passphrase.map(|secret| secret.expose().to_owned());
+        (settings.backup_encrypt_recipients, passphrase)
+    };
+    assert_eq!(of(""), (vec![], None));
+    assert_eq!(of(&format!("BACKUP_ENCRYPT_RECIPIENTS=( {key} )")), (vec![key.to_owned()], None));
+    assert_eq!(of("BACKUP_ENCRYPT_PASSPHRASE=geheim"), (vec![], Some("geheim".into())));
+    // The Bash program's words.
+    let old = "BACKUP_PROG_CRYPT_ENABLED=1\nBACKUP_PROG_CRYPT_KEY=geheim\n";
+    assert_eq!(of(old), (vec![], Some("geheim".into())));
+    let warned =
+        good(&format!("{old}BACKUP_PROG_CRYPT_OPTIONS='/usr/bin/openssl des3 -salt -k '\n")).warnings;
+    assert_eq!(warned.len(), 2);
+    let all = format!("{warned:?}");
+    assert!(all.contains("format of age") && all.contains("BACKUP_PROG_CRYPT_OPTIONS"), "{all}");
+    assert!(!all.contains("geheim"), "{all}");
+    assert_eq!(of("BACKUP_PROG_CRYPT_KEY=geheim"), (vec![], None));
+    assert_eq!(of(&format!("BACKUP_ENCRYPT_RECIPIENTS=( {key} )\n{old}")), (vec![key.to_owned()], None));
+    for (text, wanted) in [
+        ("BACKUP_PROG_CRYPT_ENABLED=yes", "no key for it"),
+        ("BACKUP_ENCRYPT_PASSPHRASE=geheim\nBACKUP_ENCRYPT_RECIPIENTS=( /etc/keys )", "both set"),
+        (
+            "BACKUP_PROG_CRYPT_ENABLED=1\nBACKUP_ENCRYPT_PASSPHRASE=geheim\nBACKUP_PROG_CRYPT_KEY=geheimer",
+            "both set",
+        ),
+        ("BACKUP_ENCRYPT_RECIPIENTS=( AGE-SECRET-KEY-1GEHEIM )", "holds a secret key"),
+        ("BACKUP_ENCRYPT_IDENTITY=key", "no absolute path"),
+        ("BACKUP=RSYNC\nBACKUP_URL=file:///x\nBACKUP_ENCRYPT_PASSPHRASE=geheim", "would not be encrypted"),
+        (
+            "BACKUP_PROG=rsync\nBACKUP_URL=file:///x\nBACKUP_ENCRYPT_PASSPHRASE=geheim",
+            "would not be encrypted",
+        ),
+        ("BACKUP=RESTIC\nBACKUP_ENCRYPT_RECIPIENTS=( /etc/keys )", "encrypts by itself"),
+        (
+            "BACKUP=REQUESTRESTORE\nBACKUP_PROG_CRYPT_ENABLED=1\nBACKUP_PROG_CRYPT_KEY=geheim",
+            "saves no files",
+        ),
+        (
+            "BACKUP=EXTERNAL\nEXTERNAL_BACKUP=a\nEXTERNAL_RESTORE=b\nBACKUP_ENCRYPT_PASSPHRASE=geheim",
+            "EXTERNAL",
+        ),
+    ] {
+        let errors = bad(text);
+        let all = format!("{errors}\n{errors:?}");
+        assert!(all.contains(wanted), "{text}\n{all}");
+        assert!(!all.to_lowercase().contains("=geheim"), "{text}\n{all}");
+    }
+}
+
+#[test]
 fn a_link_that_leads_nowhere_is_no_missing_file() {
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/mnt/not-mounted/rear.conf", dir.path().join("local.conf")).unwrap();

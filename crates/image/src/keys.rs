@@ -23,7 +23,7 @@ pub(crate) fn secret_place(path: &Path) -> Option<&'static str> {
     }
 }
 
-/// Whether the file's content is, or holds, a private key: PEM in all its kinds, OpenSSH, PGP, PuTTY.
+/// Whether the file's content is, or holds, a private key: PEM in all its kinds, OpenSSH, PGP, PuTTY, age.
 pub(crate) fn is_private_key(content: &[u8]) -> bool {
     if content.len() as u64 >= LIMIT || content.starts_with(b"\x7fELF") {
         return false;
@@ -33,6 +33,9 @@ pub(crate) fn is_private_key(content: &[u8]) -> bool {
     }
     content.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| {
         let line = line.trim_ascii();
+        if line.starts_with(b"AGE-SECRET-KEY-") {
+            return true;
+        }
         line.strip_prefix(b"-----BEGIN ").is_some_and(|rest| {
             rest.windows(b"PRIVATE KEY".len()).any(|window| window == b"PRIVATE KEY")
                 && rest.ends_with(b"-----")
@@ -50,6 +53,8 @@ mod tests {
             assert!(is_private_key(format!("comment\r\n  -----BEGIN {kind}-----\r\nAAAA\r\n").as_bytes()));
         }
         assert!(is_private_key(b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n"));
+        assert!(is_private_key(b"# created: 2026\n# public key: age1x\nAGE-SECRET-KEY-1ABC\n"));
+        assert!(!is_private_key(b"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\n"));
         assert!(!is_private_key(b"-----BEGIN PUBLIC KEY-----\n"));
         assert!(!is_private_key(b"-----BEGIN CERTIFICATE-----\n"));
         assert!(!is_private_key(b"grep -- '-----BEGIN RSA PRIVATE KEY-----' file\n"));

@@ -130,6 +130,18 @@ pub struct Layout {
     pub svg: Option<PathBuf>,
 }
 
+/// What opens an encrypted recovery point.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Keys of an encrypted backup")]
+pub struct Keys {
+    /// File with a private key: an age identity, or an ssh key (ed25519, rsa). May be repeated
+    #[arg(long, value_name = "FILE")]
+    pub identity: Vec<PathBuf>,
+    /// File whose content is the passphrase, but for the end of its last line
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
 /// Options of `rear recover`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Recover {
@@ -151,6 +163,9 @@ pub struct Recover {
     /// Answer a question in advance, such as RECOVER_APPROVE=yes. May be repeated
     #[arg(long, value_name = "ID=ANSWER")]
     pub answer: Vec<String>,
+    /// What opens it.
+    #[command(flatten)]
+    pub keys: Keys,
 }
 
 /// Options of `rear list`.
@@ -166,6 +181,9 @@ pub struct List {
     /// List all files of the recovery point
     #[arg(long)]
     pub contents: bool,
+    /// What opens it.
+    #[command(flatten)]
+    pub keys: Keys,
 }
 
 const LIST_HELP: &str = "\
@@ -185,6 +203,12 @@ pub struct Verify {
     /// Look there instead of at the configured destination: an ISO file, a drive, or a directory
     #[arg(long, value_name = "WHERE")]
     pub from: Option<String>,
+    /// Of an encrypted backup, compare every byte with the seal, and open nothing: for machines without the key
+    #[arg(long, conflicts_with_all = ["identity", "passphrase_file"])]
+    pub without_key: bool,
+    /// What opens it.
+    #[command(flatten)]
+    pub keys: Keys,
 }
 
 const VERIFY_HELP: &str = "\
@@ -208,6 +232,9 @@ pub struct Restore {
     /// another program made (backup.tar.gz, or its first volume)
     #[arg(long, value_name = "WHERE")]
     pub from: Option<String>,
+    /// What opens it.
+    #[command(flatten)]
+    pub keys: Keys,
 }
 
 const RESTORE_HELP: &str = "\
@@ -235,6 +262,9 @@ pub struct Mount {
     /// Unmount it again
     #[arg(long, conflicts_with = "from")]
     pub unmount: bool,
+    /// What opens it.
+    #[command(flatten)]
+    pub keys: Keys,
 }
 
 const MOUNT_HELP: &str = "\

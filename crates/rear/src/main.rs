@@ -6,10 +6,12 @@ mod context;
 mod failure;
 mod files;
 mod fuse;
+mod keys;
 mod log;
 mod point;
 mod rescue;
 mod ui;
+mod unlock;
 mod workflow;
 
 use std::path::Path;

@@ -32,6 +32,10 @@ pub const ARCHIVE: &str = "archive.tar";
 const USUAL_ARCHIVE: &str = "archive.tar.zst";
 /// The list of the files, with all metadata and hashes.
 pub const MANIFEST: &str = "manifest.zst";
+/// The same, encrypted like the archive.
+pub const ENCRYPTED_MANIFEST: &str = "manifest.zst.age";
+/// What the name of an encrypted archive goes on with.
+pub const ENCRYPTED: &str = ".age";
 
 /// The seal: written last, names every part with its size and hash. A directory without it is no recovery point.
 /// Unknown names are refused: a damaged name of an optional field must not read as its absence.
@@ -94,9 +98,13 @@ pub struct Archive {
     /// Number of volumes, where it does not lie in one file: then the names of the files end with `.001`, `.002`, …
     #[serde(default, skip_serializing_if = "is_zero")]
     pub volumes: u32,
-    /// Its size in bytes.
+    /// Who can open archive and manifest, where they are encrypted in the format of age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+    /// Its size in bytes; of an encrypted one, what it has when it is opened.
     pub bytes: u64,
-    /// Its checksum as `backup::verify` computes it.
+    /// Its checksum as `backup::verify` computes it; of an encrypted one, keyed by the key of its file, so that it tells
+    /// nothing of what is in it.
     pub blake3: String,
     /// Number of entries.
     pub files: u64,
@@ -118,6 +126,16 @@ pub struct Content {
     pub files: u64,
     /// Bytes of the files.
     pub data_bytes: u64,
+}
+
+/// Who can open what is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encryption {
+    /// Whoever has one of the private keys.
+    Recipients,
+    /// Whoever knows the passphrase.
+    Passphrase,
 }
 
 fn usual_archive() -> String {
@@ -214,6 +232,16 @@ impl Seal {
         Ok(Some(blake3::hash(&text).to_hex().to_string()))
     }
 
+    /// Who can open archive and manifest, where they are encrypted.
+    pub fn encryption(&self) -> Option<Encryption> {
+        self.archive.as_ref().and_then(|archive| archive.encryption)
+    }
+
+    /// The name of the manifest.
+    pub fn manifest_name(&self) -> &'static str {
+        if self.encryption().is_some() { ENCRYPTED_MANIFEST } else { MANIFEST }
+    }
+
     /// The part of this name.
     pub fn part(&self, name: &str) -> Result<&Part> {
         self.parts
@@ -222,7 +250,7 @@ impl Seal {
             .ok_or_else(|| Failure::refused(format!("the recovery point has no {name}")))
     }
 
-    /// The archive, to be read at any place.
+    /// The archive as it lies there, to be read at any place: still encrypted, where it is.
     pub fn archive_in(&self, place: &Place) -> Result<Stored> {
         let archive = self
             .archive

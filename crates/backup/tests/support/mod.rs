@@ -26,10 +26,8 @@ pub fn create(source: &Source, work: &Path) -> Created {
     let archive = File::create(work.join("a.tar.zst")).unwrap();
     let manifest = File::create(work.join("a.manifest")).unwrap();
     let made = backup::create(source, &archive, &manifest, &options(), &()).unwrap();
-    for (name, hash) in [("a.tar.zst", &made.archive_file_blake3), ("a.manifest", &made.manifest_blake3)] {
-        let written = blake3::hash(&std::fs::read(work.join(name)).unwrap());
-        assert_eq!(written.to_hex().as_str(), hash, "{name}");
-    }
+    let written = blake3::hash(&std::fs::read(work.join("a.manifest")).unwrap());
+    assert_eq!(written.to_hex().as_str(), made.manifest_blake3);
     made
 }
 

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::fuse::{self, Attributes, Filesystem, Xattr};
 use crate::point::{self, Place, Seal};
+use crate::unlock::Files;
 
 /// Bytes of decompressed parts that are kept for each recovery point.
 const KEPT: u64 = 64 << 20;
@@ -23,6 +24,8 @@ const LISTED: usize = 1000;
 pub struct Point {
     place: Place,
     seal: Option<Seal>,
+    /// Its archive and manifest, opened already where they are encrypted.
+    files: Option<Files>,
     /// Read when somebody looks; the second time, what went wrong.
     open: OnceLock<Result<Open, Errno>>,
 }
@@ -58,25 +61,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Point {
-    /// One that has a seal with an archive.
-    pub fn new(place: Place, seal: Option<Seal>) -> Self {
-        Self { place, seal, open: OnceLock::new() }
+    /// One that has a seal with an archive; with its files, where they are encrypted.
+    pub fn new(place: Place, seal: Option<Seal>, files: Option<Files>) -> Self {
+        Self { place, seal, files, open: OnceLock::new() }
     }
 
     fn read(&self, context: &Context) -> Result<Open> {
         let none = || Failure::refused("the recovery point holds no files");
         let seal = self.seal.as_ref().ok_or_else(none)?;
         let facts = seal.archive.as_ref().ok_or_else(none)?;
-        let (manifest, archive) = (self.place.stored(point::MANIFEST)?, seal.archive_in(&self.place)?);
-        if point::measure_stored(&manifest, point::MANIFEST, &context.cancel)?
-            != *seal.part(point::MANIFEST)?
-        {
+        let name = seal.manifest_name();
+        let mut manifest = self.place.stored(name)?;
+        if point::measure_stored(&manifest, name, &context.cancel)? != *seal.part(name)? {
             return Err(Failure::refused(format!(
                 "{} is damaged: its checksum is not the sealed one",
-                self.place.shown(point::MANIFEST)
+                self.place.shown(name)
             ))
             .hint("use another copy of the recovery point"));
         }
+        let archive = match &self.files {
+            Some(files) => {
+                manifest = files.manifest.clone();
+                files.archive.clone()
+            }
+            None => seal.archive_in(&self.place)?,
+        };
         let contents = Contents::open(archive, facts.bytes, &facts.blake3, KEPT).map_err(|error| {
             Failure::refused(error.to_string()).hint("use another copy of the recovery point")
         })?;

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::failure::{Code, Failure, Result};
 use crate::point::{self, Seal};
 use crate::ui::out;
+use crate::unlock::Unlocker;
 use crate::workflow::mkbackup::utc;
 
 /// Runs the workflow.
@@ -61,6 +62,10 @@ pub fn run(context: &Context, options: &List) -> Result<()> {
 fn state(found: &Found) -> &'static str {
     match &found.seal {
         _ if !found.faults.is_empty() => "BROKEN",
+        Some(seal) if seal.encryption().is_some() && !seal.only.is_empty() => {
+            "complete, encrypted, a part of the files"
+        }
+        Some(seal) if seal.encryption().is_some() => "complete, encrypted",
         Some(seal) if seal.has_files() && !seal.only.is_empty() => "complete, a part of the files",
         Some(seal) if seal.has_files() => "complete",
         Some(seal) if seal.elsewhere.is_some() => "medium, files elsewhere",
@@ -129,6 +134,7 @@ fn event(found: &Found) -> serde_json::Value {
         "id": seal.map(|seal| &seal.id), "hostname": seal.map(|seal| &seal.hostname),
         "created": seal.map(|seal| seal.created), "program": seal.map(|seal| &seal.program),
         "archive_bytes": archive.map(|archive| archive.bytes), "entries": seal.and_then(Seal::entries), "method": content.map(|content| &content.method),
+        "encryption": seal.and_then(Seal::encryption),
         "url": content.map(|content| &content.url),
         "data_bytes": seal.filter(|seal| seal.has_files()).map(Seal::data_bytes),
         "elsewhere": seal.and_then(|seal| seal.elsewhere.as_ref()), "only": seal.map(|seal| &seal.only),
@@ -139,14 +145,16 @@ fn event(found: &Found) -> serde_json::Value {
 fn contents(context: &Context, options: &List) -> Result<()> {
     let found = Looked::own(context, options.from.as_deref())?.with_files()?;
     let seal = found.sealed()?;
-    let manifest = found.place.stored(point::MANIFEST)?;
-    if point::measure_stored(&manifest, point::MANIFEST, &context.cancel)? != *seal.part(point::MANIFEST)? {
+    let name = seal.manifest_name();
+    let manifest = found.place.stored(name)?;
+    if point::measure_stored(&manifest, name, &context.cancel)? != *seal.part(name)? {
         return Err(Failure::failed(format!(
             "{} is damaged: its checksum is not the sealed one",
-            found.place.shown(point::MANIFEST)
+            found.place.shown(name)
         ))
         .hint("use another copy of the recovery point"));
     }
+    let manifest = Unlocker::new(context, &options.keys)?.open(seal, manifest)?;
     let mut filter = Filter::new(options)?;
     for entry in ManifestReader::of(&manifest)? {
         context.cancel.check()?;

@@ -8,23 +8,20 @@ use std::path::Path;
 
 use apply::HeaderFile;
 use config::Settings;
+use crypt::{Lock, Opener};
 use layout::{Bytes, Content, Kind, Layout, Luks};
-use sys::{Cmd, Secret, Sys, SysExt};
+use sys::{Cmd, Secret, Sys};
 
 use super::preflight::Refusals;
 use super::recover::Opened;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::keys::{self, TRIES, ask, in_advance};
 use crate::point::Seal;
 use openers::Openers;
-use seal::{Lock, Opener};
 
 mod crypttab;
 mod openers;
-mod seal;
-
-/// How often a passphrase may be wrong.
-const TRIES: usize = 3;
 
 /// The containers of a layout, with the paths of their devices and the names of their open sides.
 fn containers(layout: &Layout) -> impl Iterator<Item = (&Luks, &str, Vec<&str>)> {
@@ -40,9 +37,37 @@ fn containers(layout: &Layout) -> impl Iterator<Item = (&Luks, &str, Vec<&str>)>
     })
 }
 
+/// What encrypts the headers: their own settings, else what encrypts the backup, which holds no less.
+struct Sealing<'a> {
+    setting: &'static str,
+    recipients: &'a [String],
+    passphrase: Option<&'a Secret>,
+}
+
+impl<'a> Sealing<'a> {
+    fn of(settings: &'a Settings) -> Self {
+        if !settings.luks_header_recipients.is_empty() || settings.luks_header_passphrase.is_some() {
+            return Self {
+                setting: "LUKS_HEADER_RECIPIENTS",
+                recipients: &settings.luks_header_recipients,
+                passphrase: settings.luks_header_passphrase.as_ref(),
+            };
+        }
+        Self {
+            setting: "BACKUP_ENCRYPT_RECIPIENTS",
+            recipients: &settings.backup_encrypt_recipients,
+            passphrase: settings.backup_encrypt_passphrase.as_ref(),
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.recipients.is_empty() || self.passphrase.is_some()
+    }
+}
+
 /// Says of each container whether its header goes into the recovery point.
 pub fn mark(layout: &mut Layout, settings: &Settings) {
-    let wanted = !settings.luks_header_recipients.is_empty() || settings.luks_header_passphrase.is_some();
+    let wanted = Sealing::of(settings).is_wanted();
     for device in &mut layout.devices {
         if let Content::Luks(luks) = &mut device.content {
             // The integrity tags of the whole device depend on the key and are made by luksFormat only.
@@ -58,7 +83,9 @@ pub fn check(context: &Context, wanted: &Layout, refusals: &mut Refusals) {
     }
     for (luks, path, _) in containers(wanted).filter(|(luks, ..)| !luks.sealed) {
         let why = match luks.integrity.as_str() {
-            "" => "set LUKS_HEADER_RECIPIENTS or LUKS_HEADER_PASSPHRASE to keep all its keys",
+            "" => {
+                "set LUKS_HEADER_RECIPIENTS or LUKS_HEADER_PASSPHRASE (or encrypt the backup) to keep all its keys"
+            }
             _ => "its integrity protection allows nothing else",
         };
         context.ui.warn(format!(
@@ -70,14 +97,13 @@ pub fn check(context: &Context, wanted: &Layout, refusals: &mut Refusals) {
 
 /// What the configuration seals with, each with the end of the names of its parts.
 fn locks(context: &Context) -> Result<Vec<(&'static str, Lock)>> {
-    let settings = context.settings();
+    let sealing = Sealing::of(context.settings());
     let mut locks = Vec::new();
-    if !settings.luks_header_recipients.is_empty() {
-        let read = |path: &str| -> Result<String> { Ok(context.sys.read_text(path)?) };
-        locks
-            .push((RECIPIENTS, Lock::Recipients(seal::recipients(&settings.luks_header_recipients, &read)?)));
+    if !sealing.recipients.is_empty() {
+        let recipients = keys::recipients(context, sealing.setting, sealing.recipients)?;
+        locks.push((RECIPIENTS, Lock::Recipients(recipients)));
     }
-    if let Some(passphrase) = &settings.luks_header_passphrase {
+    if let Some(passphrase) = sealing.passphrase {
         locks.push((PASSPHRASE, Lock::Passphrase(passphrase.clone())));
     }
     Ok(locks)
@@ -134,9 +160,11 @@ pub fn sealed_parts(context: &Context, wanted: &Layout) -> Result<Vec<(String, V
 }
 
 fn proven(lock: &Lock, bytes: &[u8]) -> Result<Vec<u8>> {
-    let sealed = seal::seal(lock, bytes)?;
+    let during = |error: crypt::Error| Failure::from(error).during("a saved LUKS header");
+    let sealed = crypt::seal(lock, bytes).map_err(during)?;
     if let Lock::Passphrase(passphrase) = lock
-        && seal::open(&Opener::Passphrase(passphrase.clone()), &sealed)?.as_deref() != Some(bytes)
+        && crypt::open(&Opener::Passphrase(passphrase.clone()), &sealed).map_err(during)?.as_deref()
+            != Some(bytes)
     {
         return Err(Failure::failed("a sealed LUKS header does not open again with its passphrase"));
     }
@@ -178,12 +206,15 @@ struct Source<'a> {
     layout: &'a Layout,
     seal: &'a Seal,
     dir: &'a Path,
+    /// What has opened the backup: often it opens the headers too.
+    key: Option<&'a Opener>,
 }
 
 /// Opens the sealed headers and collects a key for every container. Writes to no disk; a key of a saved header has
 /// opened that header when this returns.
 pub fn unlock(context: &Context, opened: &Opened) -> Result<Unlocked> {
-    unlock_from(context, Source { layout: &opened.layout, seal: &opened.seal, dir: &opened.dir })
+    let key = opened.key.as_ref();
+    unlock_from(context, Source { layout: &opened.layout, seal: &opened.seal, dir: &opened.dir, key })
 }
 
 fn unlock_from(context: &Context, source: Source<'_>) -> Result<Unlocked> {
@@ -264,35 +295,6 @@ fn new_passphrase(context: &Context, uuid: &str, what: &str) -> Result<Secret> {
         context.ui.say("These were two different ones.");
     }
     Err(Failure::refused(format!("there is no new passphrase for {what}")).hint("no disk was written to"))
-}
-
-/// An answer given in advance is the name of a file that holds the secret, because arguments are seen by everybody.
-/// The end of its last line does not count.
-fn in_advance(context: &Context, id: &str) -> Result<Option<Secret>> {
-    let Some(answer) = context.ui.answered(id) else { return Ok(None) };
-    let path = answer.strip_prefix("file:").filter(|path| path.starts_with('/')).ok_or_else(|| {
-        Failure::refused(format!("the answer to {id} must be file:/PATH, a file that holds the secret"))
-    })?;
-    let mut bytes = context.sys.read(Path::new(path))?;
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-    }
-    if bytes.is_empty() {
-        return Err(Failure::refused(format!("{path}, the answer to {id}, is empty")));
-    }
-    Ok(Some(Secret::of_bytes(bytes)))
-}
-
-fn ask(context: &Context, id: &str, question: &str) -> Result<Secret> {
-    context.ui.ask_secret(id, question, &context.cancel).map_err(|failure| {
-        if context.ui.is_interactive() {
-            return failure;
-        }
-        failure.hint(format!(
-            "no disk was written to; run rear recover on a console, or with --answer {id}=file:/PATH of a file that \
-             holds the answer"
-        ))
-    })
 }
 
 /// For the comparison after a recovery: a container with a new passphrase has other key slots and no tokens. They are

@@ -23,6 +23,7 @@ use crate::point::{self, Part, Seal, Shelf};
 use crate::ui::duration;
 
 pub mod archive;
+mod encrypt;
 mod medium;
 mod priority;
 mod recipe;
@@ -261,6 +262,9 @@ fn check(
     if destinations.files {
         archive::refuse_lifeless(context, &mut refusals)?;
     }
+    if destinations.archive {
+        encrypt::check(context, &mut refusals);
+    }
     let data = match destinations.archive {
         true => archive::data_bytes(context, machine, destinations)? + blockclone::bytes(context, machine),
         false => 0,
@@ -488,6 +492,11 @@ fn report(context: &Context, destinations: &Destinations, made: &Made, seconds: 
     }
     for (path, bytes) in &made.files {
         context.ui.say(format!("  {}  {}", path.display(), Bytes(*bytes)));
+    }
+    if destinations.archive
+        && let Some(sentence) = encrypt::sentence(context)
+    {
+        context.ui.say(format!("  {sentence}"));
     }
     if made.on_own_disk {
         context.ui.say("  It lies on a disk that it would recreate: copy it to another place now.");

@@ -16,6 +16,8 @@ use crate::cli::Mount;
 use crate::context::{Context, require_root};
 use crate::failure::{Code, Failure, Result};
 use crate::fuse::{self, Session};
+use crate::point::{Place, Seal};
+use crate::unlock::{Files, Unlocker};
 
 /// Threads that answer the kernel: one that waits for the disk holds up no other.
 const THREADS: usize = 4;
@@ -28,7 +30,8 @@ pub fn run(context: &Context, options: &Mount) -> Result<()> {
     }
     context.show_config_warnings();
     let dir = target(context, &options.dir)?;
-    let points = open(context, options.from.as_deref())?;
+    let mut unlocker = Unlocker::new(context, &options.keys)?;
+    let points = open(context, options.from.as_deref(), &mut unlocker)?;
     let session = mount(context, &dir)?;
     let shown = readable(dir.as_os_str().as_encoded_bytes());
     let list: Vec<_> = points.names().collect();
@@ -45,13 +48,13 @@ pub fn run(context: &Context, options: &Mount) -> Result<()> {
 }
 
 /// The recovery points that have files.
-fn open<'c>(context: &'c Context, from: Option<&str>) -> Result<Points<'c>> {
+fn open<'c>(context: &'c Context, from: Option<&str>, unlocker: &mut Unlocker<'_>) -> Result<Points<'c>> {
     let looked = Looked::all(context, from)?;
     looked.refuse_none()?;
     if looked.points.iter().filter(|found| found.has_files()).count() < 2 {
         let found = looked.with_files()?;
-        found.sealed()?;
-        let point = Point::new(found.place, found.seal);
+        let files = opened(found.sealed()?, &found.place, unlocker)?;
+        let point = Point::new(found.place, found.seal, files);
         // The only one is opened now, so that what is wrong with it is said now.
         return Points::one(context, point);
     }
@@ -66,13 +69,28 @@ fn open<'c>(context: &'c Context, from: Option<&str>) -> Result<Points<'c>> {
             context.ui.warn(format!("{path} is not shown: {}", found.faults.join("; ")));
             continue;
         }
-        points.push(Point::new(found.place, found.seal));
+        let files = match found.sealed().and_then(|seal| opened(seal, &found.place, unlocker)) {
+            Ok(files) => files,
+            Err(failure) if context.cancel.is_raised() => return Err(failure),
+            Err(failure) => {
+                let path = found.place.path().display();
+                context.ui.warn(format!("{path} is not shown: {}", failure.message));
+                continue;
+            }
+        };
+        points.push(Point::new(found.place, found.seal, files));
     }
     if points.is_empty() {
-        return Err(Failure::refused("every recovery point there is broken")
+        return Err(Failure::refused("every recovery point there is broken, or cannot be opened")
             .hint("rear list says what is wrong with each; name one of them with --from"));
     }
     Points::several(context, points)
+}
+
+/// Archive and manifest of an encrypted recovery point. What opens them is known before anything is mounted: whoever looks
+/// into the directory later cannot be asked.
+fn opened(seal: &Seal, place: &Place, unlocker: &mut Unlocker<'_>) -> Result<Option<Files>> {
+    seal.encryption().map(|_| unlocker.files(place, seal)).transpose()
 }
 
 /// The directory that is to be mounted on: there, empty, and no mount of ours.

@@ -207,7 +207,8 @@ impl Looked {
         }
         let mut all = names.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
         let archive = all.find(|name| point::is_archive(name));
-        let others = [point::MANIFEST, point::LAYOUT].into_iter().filter(|name| has(name));
+        let others =
+            [point::MANIFEST, point::ENCRYPTED_MANIFEST, point::LAYOUT].into_iter().filter(|name| has(name));
         if let Some(part) = archive.into_iter().chain(others.map(str::to_owned)).next() {
             let fault = format!(
                 "it has {part} but no seal ({}): it was never completed, or its seal was lost",

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use apply::Sequences;
 use boot::BootFacts;
+use crypt::Opener;
 use image::RescueConfig;
 use layout::{Layout, NodeId};
 use plan::{Choices, Plan, Preserved};
@@ -26,6 +27,7 @@ use crate::files::Origin;
 use crate::point::Seal;
 use crate::point::shelf::Attached;
 use crate::rescue;
+use crate::unlock::Files;
 
 mod finish;
 mod open;
@@ -123,6 +125,8 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
         // The machine is recovered all the same; its report is still in the rescue system's log.
         context.ui.warn(failure.during("the report was not written to the recovered machine").to_string());
     }
+    // What is open cannot be unmounted.
+    opened.files = None;
     let stage = context.ui.stage("unmount");
     applied.mounts.unmount()?;
     // The way back may have it open.
@@ -188,6 +192,10 @@ pub struct Opened {
     pub origin: Option<Box<dyn Origin>>,
     /// Keeps mounted what holds the files, where that is not the medium.
     pub shelf: Option<Attached>,
+    /// Archive and manifest, open, where the files are in an archive.
+    pub files: Option<Files>,
+    /// What has opened them.
+    pub key: Option<Opener>,
     /// Keeps the medium mounted.
     pub medium: Option<rescue::Medium>,
 }

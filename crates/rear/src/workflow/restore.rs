@@ -22,6 +22,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::files::{self, Order, Origin};
 use crate::point::{self, Place, Seal};
 use crate::ui::Stage;
+use crate::unlock::Unlocker;
 use crate::workflow::mkbackup::utc;
 
 /// Runs the workflow.
@@ -33,18 +34,22 @@ pub fn run(context: &Context, options: &Restore) -> Result<()> {
     if let Some(archive) = foreign::meant(options.from.as_deref()) {
         return from_foreign(context, options, &archive, wanted);
     }
-    let stage = context.ui.stage("open");
+    let mut unlocker = Unlocker::new(context, &options.keys)?;
     let found = Looked::own(context, options.from.as_deref())?.with_files()?;
     let seal = found.sealed()?;
-    let manifest = found.place.stored(point::MANIFEST)?;
-    if point::measure_stored(&manifest, point::MANIFEST, &context.cancel)? != *seal.part(point::MANIFEST)? {
+    let name = seal.manifest_name();
+    let manifest = found.place.stored(name)?;
+    if point::measure_stored(&manifest, name, &context.cancel)? != *seal.part(name)? {
         return Err(Failure::refused(format!(
             "{} is damaged: its checksum is not the sealed one",
-            found.place.shown(point::MANIFEST)
+            found.place.shown(name)
         ))
         .hint("nothing was written; use another copy of the recovery point"));
     }
-    let mut holder = Holder::open(context, &found, seal, &stage)?;
+    // It may ask, so no progress is shown yet.
+    let manifest = unlocker.open(seal, manifest)?;
+    let stage = context.ui.stage("open");
+    let mut holder = Holder::open(context, &found, seal, &mut unlocker, &stage)?;
     let picked = wanted.find(&manifest, &context.archive_options())?;
     refuse_missing(&picked, "the recovery point")?;
     stage.done(format!(
@@ -110,7 +115,13 @@ enum Holder<'a> {
 
 impl<'a> Holder<'a> {
     /// Whole as far as that can be told before anything is read.
-    fn open(context: &Context, found: &Found, seal: &'a Seal, stage: &Stage<'_>) -> Result<Self> {
+    fn open(
+        context: &Context,
+        found: &Found,
+        seal: &'a Seal,
+        unlocker: &mut Unlocker<'_>,
+        stage: &Stage<'_>,
+    ) -> Result<Self> {
         if let Some(content) = &seal.content {
             let mut origin = files::origin(content)?;
             origin.prove(context, seal, stage)?;
@@ -118,7 +129,11 @@ impl<'a> Holder<'a> {
         }
         let facts =
             seal.archive.as_ref().ok_or_else(|| Failure::refused("the recovery point holds no files"))?;
-        let archive = seal.archive_in(&found.place)?;
+        let archive = unlocker.archive(&found.place, seal).map_err(|failure| match failure.hint {
+            Some(_) => failure,
+            None => Failure::refused(failure.message)
+                .hint("nothing was written; use another copy of the recovery point"),
+        })?;
         backup::verify_index(&archive, facts.bytes, &facts.blake3).map_err(|error| {
             Failure::refused(error.to_string())
                 .hint("nothing was written; use another copy of the recovery point")
@@ -155,6 +170,11 @@ impl<'a> Holder<'a> {
             }
             Self::Foreign(opened) => opened.restore(context, manifest, dir, stage),
         }
+    }
+
+    /// Whether what there is about the files must not lie on a disk.
+    fn is_secret(&self) -> bool {
+        matches!(self, Self::Archive(_, facts) if facts.encryption.is_some())
     }
 
     /// Mount points in the target where only content and time come back.
@@ -238,7 +258,7 @@ fn into(
     dir: &Path,
 ) -> Result<()> {
     let options = context.archive_options();
-    let selection = nameless(dir)?;
+    let selection = nameless(dir, holder.is_secret())?;
     let totals = picked.write(manifest, &selection, &options)?;
     let free = rustix::fs::statvfs(dir).map_err(std::io::Error::from)?;
     let free = free.f_bavail.saturating_mul(free.f_frsize);
@@ -294,8 +314,12 @@ fn into(
     .hint("all else was compared and is as it was"))
 }
 
-/// A file without a name on the filesystem of the directory, which stays empty.
-fn nameless(dir: &Path) -> Result<File> {
+/// A file without a name on the filesystem of the directory, which stays empty; in memory alone for what is secret.
+fn nameless(dir: &Path, secret: bool) -> Result<File> {
+    if secret {
+        let file = rustix::fs::memfd_create("rear-selection", rustix::fs::MemfdFlags::CLOEXEC);
+        return Ok(File::from(file.map_err(std::io::Error::from)?));
+    }
     let mode = Mode::RUSR | Mode::WUSR;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     if let Ok(file) = rustix::fs::open(dir, flags, mode) {

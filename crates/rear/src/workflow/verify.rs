@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::failure::{Code, Failure, Result};
 use crate::files;
 use crate::point::{self, Place, Seal};
+use crate::unlock::Unlocker;
 use crate::workflow::mkbackup::utc;
 
 /// What a fault's text is shortened to in the error at the end; all of them are printed before.
@@ -37,8 +38,10 @@ pub fn run(context: &Context, options: &Verify) -> Result<()> {
     {
         faults.push(format!("{}: there is no recovery point with the files", dir.display()));
     }
+    let mut unlocker = Unlocker::new(context, &options.keys)?;
     for found in &looked.points {
-        let mut check = Check { context, found, quick: options.quick, faults: Vec::new() };
+        let unlocker = (!options.without_key).then_some(&mut unlocker);
+        let mut check = Check { context, found, quick: options.quick, unlocker, faults: Vec::new() };
         check.run()?;
         faults.append(&mut check.faults);
     }
@@ -55,14 +58,16 @@ pub fn run(context: &Context, options: &Verify) -> Result<()> {
     ))
 }
 
-struct Check<'a> {
+struct Check<'a, 'c> {
     context: &'a Context,
     found: &'a Found,
     quick: bool,
+    /// None where what is encrypted stays closed.
+    unlocker: Option<&'a mut Unlocker<'c>>,
     faults: Vec<String>,
 }
 
-impl Check<'_> {
+impl Check<'_, '_> {
     fn fault(&mut self, text: String) {
         self.context.ui.say(format!("  wrong: {text}"));
         self.context.ui.event(&json!({"event": "fault", "path": self.found.place.path(), "text": text}));
@@ -104,7 +109,15 @@ impl Check<'_> {
         if let Some(elsewhere) = &seal.elsewhere {
             ui.say(format!("The files do not lie here but at {elsewhere}."));
         }
-        if self.quick {
+        if seal.encryption().is_some() && self.unlocker.is_none() {
+            let (right, content) = match self.quick {
+                true => ("seal, names and sizes are right", "the content of any file"),
+                false => ("every byte is as it was sealed", "that a key opens the backup"),
+            };
+            ui.say(format!(
+                "{path}: {right}. It is encrypted. NOT checked: {content}, and what is in it; rear verify with the key does."
+            ));
+        } else if self.quick {
             ui.say(format!(
                 "{path}: seal, names, sizes and the archive's index are right. NOT checked: the content of any file, of the \
                  layout, of kernel and rescue system, and whether a plan can be made; rear verify without --quick does."
@@ -129,7 +142,7 @@ impl Check<'_> {
             }
         }
         if !self.quick {
-            let is_large = |name: &str| name == point::MANIFEST || point::is_archive(name);
+            let is_large = |name: &str| name == seal.manifest_name() || point::is_archive(name);
             for part in seal.parts.iter().filter(|part| !is_large(&part.name)) {
                 self.part(&part.name, part)?;
             }
@@ -215,9 +228,9 @@ impl Check<'_> {
             return self.content(content, seal);
         }
         let Some(archive) = &seal.archive else { return Ok(()) };
-        let stage = self.context.ui.stage_of("verify", if self.quick { 0 } else { archive.data_bytes });
-        let manifest_right = match seal.part(point::MANIFEST) {
-            Ok(part) if !self.quick => self.part(point::MANIFEST, &part.clone())?,
+        let name = seal.manifest_name();
+        let manifest_right = match seal.part(name) {
+            Ok(part) if !self.quick => self.part(name, &part.clone())?,
             Ok(_) => true,
             Err(failure) => {
                 self.fault(failure.message);
@@ -229,8 +242,12 @@ impl Check<'_> {
             // Told before.
             return Ok(());
         }
-        let stored = seal.archive_in(&self.found.place);
-        let Some(stored) = self.keep(stored)? else { return Ok(()) };
+        if seal.encryption().is_some() && self.unlocker.is_none() {
+            return self.closed(seal, archive);
+        }
+        // It may ask, so no progress is shown yet.
+        let Some((stored, manifest)) = self.open(seal, archive, manifest_right)? else { return Ok(()) };
+        let stage = self.context.ui.stage_of("verify", if self.quick { 0 } else { archive.data_bytes });
         if self.quick {
             let index = backup::verify_index(&stored, archive.bytes, &archive.blake3);
             self.keep_unless_told(&stored, archive, index.map_err(Failure::from))?;
@@ -239,13 +256,12 @@ impl Check<'_> {
         }
         stored.forget_cached();
         let options = self.context.archive_options();
-        if !manifest_right {
+        let Some(manifest) = manifest else {
             let whole = backup::verify(&stored, archive.bytes, &archive.blake3, &options, &stage);
             self.keep_unless_told(&stored, archive, whole.map_err(Failure::from))?;
             stage.done("the archive alone: its manifest cannot be used, so no file can be named");
             return Ok(());
-        }
-        let manifest = self.found.place.stored(point::MANIFEST)?;
+        };
         let proof = backup::prove(&stored, &manifest, archive.bytes, &archive.blake3, &options, &stage);
         let proof = self.keep_unless_told(&stored, archive, proof.map_err(Failure::from))?;
         let Some(proof) = proof else { return Ok(()) };
@@ -276,6 +292,61 @@ impl Check<'_> {
             proof.files,
             Bytes(proof.bytes)
         ));
+        Ok(())
+    }
+
+    /// The archive, and the manifest where it can be used, both opened where they are encrypted. `None` where the archive is
+    /// damaged so that it cannot be opened, which was told then. A key that does not fit is no fault of the recovery point.
+    fn open(
+        &mut self,
+        seal: &Seal,
+        archive: &point::Archive,
+        manifest_right: bool,
+    ) -> Result<Option<(Stored, Option<Stored>)>> {
+        let place = &self.found.place;
+        let Some(unlocker) = self.unlocker.as_mut() else {
+            // Nothing is encrypted.
+            let Some(stored) = self.keep(seal.archive_in(place))? else { return Ok(None) };
+            let manifest = manifest_right.then(|| place.stored(point::MANIFEST)).transpose()?;
+            return Ok(Some((stored, manifest)));
+        };
+        if manifest_right {
+            // What is whole and cannot be opened has another key.
+            let manifest = unlocker.manifest(place, seal)?;
+            let stored = unlocker.archive(place, seal);
+            return Ok(self.keep(stored)?.map(|stored| (stored, Some(manifest))));
+        }
+        let stored = seal.archive_in(place).and_then(|stored| unlocker.open(seal, stored));
+        match stored {
+            Ok(stored) => Ok(Some((stored, None))),
+            Err(failure) if self.context.cancel.is_raised() => Err(failure),
+            // Where its bytes are the sealed ones, it is the key.
+            Err(failure) => match self.files(seal, archive)? {
+                true => Err(failure),
+                false => Ok(None),
+            },
+        }
+    }
+
+    /// Compares the files of the archive with the seal as they are.
+    fn files(&mut self, seal: &Seal, archive: &point::Archive) -> Result<bool> {
+        let mut right = true;
+        for name in archive.file_names() {
+            let Some(part) = self.keep(seal.part(&name).cloned())? else { return Ok(false) };
+            right &= self.part(&name, &part)?;
+        }
+        Ok(right)
+    }
+
+    /// An encrypted archive for which there is no key.
+    fn closed(&mut self, seal: &Seal, archive: &point::Archive) -> Result<()> {
+        let stage = self.context.ui.stage("verify");
+        if self.quick {
+            stage.done("the archive is encrypted, and was not looked into");
+            return Ok(());
+        }
+        self.files(seal, archive)?;
+        stage.done("the archive is encrypted: its files were compared with the seal, and not opened");
         Ok(())
     }
 

@@ -80,6 +80,56 @@ impl Point {
         point
     }
 
+    /// The same, encrypted as mkbackup does it, in volumes of this size or in one file.
+    pub fn encrypted(dir: &Path, tree: &Path, lock: &crypt::Lock, volume: Option<u64>) -> Self {
+        if !tree.exists() {
+            plant(tree);
+        }
+        // All but the archive, and the seal.
+        let point = Self::make(dir, tree);
+        for name in ["archive.tar.zst", "manifest.zst"] {
+            std::fs::remove_file(dir.join(name)).unwrap();
+        }
+        let name = "archive.tar.zst.age";
+        let create = |name: &str| std::fs::File::create(dir.join(name));
+        let mut list = backup::Volumes::one(create("manifest.zst.age").unwrap());
+        let mut volumes = match volume {
+            Some(size) => backup::Volumes::new(size, |number| create(&format!("{name}.{number:03}"))),
+            None => backup::Volumes::one(create(name).unwrap()),
+        };
+        let options = backup::Options {
+            codec: backup::Codec::Zstd,
+            level: 1,
+            threads: 2,
+            cancel: sys::Cancel::default(),
+        };
+        let mut archive = backup::Encrypted::begin(lock, &mut volumes).unwrap();
+        let mut manifest = backup::Encrypted::begin(lock, &mut list).unwrap();
+        let source = backup::Source::whole(tree);
+        let made = backup::create_into(&source, &mut archive, &mut manifest, &options, &()).unwrap();
+        let digest = archive.key().digest(&made.archive_blake3);
+        let count = volumes.written().len();
+        let files = match volume {
+            Some(_) => (1..=count).map(|number| format!("{name}.{number:03}")).collect(),
+            None => vec![name.to_owned()],
+        };
+        let small = ["layout.json", "boot.json", "mountpoints.json", "manifest.zst.age"].map(str::to_owned);
+        let parts: Vec<Value> = small.iter().chain(&files).map(|name| point.part(name)).collect();
+        let kind = match lock {
+            crypt::Lock::Passphrase(_) => "passphrase",
+            crypt::Lock::Recipients(_) => "recipients",
+        };
+        let seal = json!({
+            "format": 1, "id": "0f".repeat(16), "hostname": "web1", "created": 1_767_323_040, "program": "0.1.0",
+            "parts": parts, "elsewhere": null,
+            "archive": {"name": name, "volumes": volume.map_or(0, |_| count), "encryption": kind,
+                        "bytes": made.archive_bytes, "blake3": digest, "files": made.files,
+                        "data_bytes": made.data_bytes},
+        });
+        std::fs::write(dir.join("recovery-point.json"), seal.to_string()).unwrap();
+        point
+    }
+
     /// What the seal says of a part.
     pub fn part(&self, name: &str) -> Value {
         let bytes = std::fs::read(self.dir.join(name)).unwrap();

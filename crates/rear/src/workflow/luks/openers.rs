@@ -1,12 +1,17 @@
 //! What opens the seals of saved LUKS headers: the passphrase or a private key, asked for once and then remembered. Writes
 //! nothing.
 
-use sys::{Secret, SysExt};
+use crypt::Opener;
 
-use super::seal::{self, Opener};
-use super::{PASSPHRASE, RECIPIENTS, Source, TRIES, ask, in_advance};
+use super::{PASSPHRASE, RECIPIENTS, Source};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::keys::{self, TRIES, ask, in_advance};
+
+/// Decrypts; `None` where this opener does not fit.
+fn open(opener: &Opener, sealed: &[u8]) -> Result<Option<Vec<u8>>> {
+    crypt::open(opener, sealed).map_err(|error| Failure::from(error).during("a saved LUKS header"))
+}
 
 /// What the operator gave to open seals, asked for once.
 #[derive(Default)]
@@ -29,6 +34,12 @@ impl Openers {
             source.seal.parts.iter().any(|part| part.name == name).then_some(name)
         };
         let (by_passphrase, by_key) = (has(PASSPHRASE), has(RECIPIENTS));
+        for part in by_passphrase.iter().chain(&by_key) {
+            let Some(key) = source.key else { break };
+            if let Some(bytes) = open(key, &source.seal.read_part(source.dir, part)?)? {
+                return Ok(Some(bytes));
+            }
+        }
         if let Some(part) = &by_passphrase {
             let sealed = source.seal.read_part(source.dir, part)?;
             // Where a private key opens it as well, nobody needs to know the passphrase.
@@ -49,7 +60,7 @@ impl Openers {
     ) -> Result<Option<Vec<u8>>> {
         const ID: &str = "LUKS_HEADER_PASSPHRASE";
         if let Some(opener) = &self.passphrase {
-            return seal::open(opener, sealed);
+            return open(opener, sealed);
         }
         if optional && self.identity.is_some() {
             return Ok(None);
@@ -73,7 +84,7 @@ impl Openers {
                 return Ok(None);
             }
             let opener = Opener::Passphrase(passphrase);
-            if let Some(bytes) = seal::open(&opener, sealed)? {
+            if let Some(bytes) = open(&opener, sealed)? {
                 self.passphrase = Some(opener);
                 return Ok(Some(bytes));
             }
@@ -89,7 +100,7 @@ impl Openers {
                 .hint("no disk was written to; it must belong to one of the LUKS_HEADER_RECIPIENTS")
         };
         if let Some(opener) = &self.identity {
-            return seal::open(opener, sealed)?.ok_or_else(refused);
+            return open(opener, sealed)?.ok_or_else(refused);
         }
         let question = "Private key of the saved LUKS headers (path of an age identity or ssh key, or AGE-SECRET-KEY-1…):";
         let given = in_advance(context, ID)?;
@@ -99,18 +110,9 @@ impl Openers {
                 Some(content) => content.clone(),
                 None => ask(context, ID, question)?,
             };
-            let is_path = answer.expose().starts_with('/');
-            let content = match is_path {
-                true => context.sys.read_text(answer.expose()).map(Secret::new).map_err(Failure::from),
-                false => Ok(answer),
-            };
-            let mut passphrase = || {
-                let id = "LUKS_HEADER_IDENTITY_PASSPHRASE";
-                in_advance(context, id)?.map_or_else(|| ask(context, id, "Passphrase of this ssh key:"), Ok)
-            };
-            let opener = content.and_then(|content| seal::identities(content.expose(), &mut passphrase));
-            let result = opener.map(Opener::Identities).and_then(|opener| {
-                let bytes = seal::open(&opener, sealed)?.ok_or_else(refused)?;
+            let opener = keys::typed(context, &answer, "LUKS_HEADER_IDENTITY_PASSPHRASE");
+            let result = opener.and_then(|opener| {
+                let bytes = open(&opener, sealed)?.ok_or_else(refused)?;
                 Ok((opener, bytes))
             });
             match result {

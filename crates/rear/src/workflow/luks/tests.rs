@@ -132,7 +132,7 @@ fn a_header_comes_back_only_for_who_can_open_the_seal_and_the_container() {
 
     let unlock = |answers: &[&String]| {
         let answers: Vec<String> = answers.iter().map(|answer| (*answer).clone()).collect();
-        let source = Source { layout: &layout, seal: &seal, dir: dir.path() };
+        let source = Source { layout: &layout, seal: &seal, dir: dir.path(), key: None };
         unlock_from(&context(|_| (), &answers), source)
     };
     let unlocked = unlock(&[&typed, &good]).unwrap();
@@ -145,10 +145,25 @@ fn a_header_comes_back_only_for_who_can_open_the_seal_and_the_container() {
     // Not even the failed attempts leave the header behind.
     assert!(!Path::new(&plan::luks_header_file(UUID)).exists());
 
+    // What has opened the backup opens the header, and nobody is asked for it; the keys of the backup seal headers too.
+    let other = Opener::Identities(vec![Box::new(age::x25519::Identity::generate())]);
+    let key = Opener::Identities(vec![Box::new(mine.clone())]);
+    for (key, opens) in [(&key, true), (&other, false)] {
+        let source = Source { layout: &layout, seal: &seal, dir: dir.path(), key: Some(key) };
+        let unlocked = unlock_from(&context(|_| (), std::slice::from_ref(&good)), source);
+        assert_eq!(unlocked.is_ok(), opens);
+    }
+    let with_backup = context(|settings| settings.backup_encrypt_recipients = vec![recipient.clone()], &[]);
+    let mut marked = layout.clone();
+    mark(&mut marked, with_backup.settings());
+    assert!(marked == layout && locks(&with_backup).unwrap().len() == 1);
+    let bad = context(|settings| settings.backup_encrypt_recipients = vec!["age1x".into()], &[]);
+    assert!(locks(&bad).err().unwrap().message.contains("BACKUP_ENCRYPT_RECIPIENTS"));
+
     // Without a saved header a new passphrase is all that is needed.
     let mut without = layout.clone();
     mark(&mut without, context(|_| (), &[]).settings());
-    let source = Source { layout: &without, seal: &seal, dir: dir.path() };
+    let source = Source { layout: &without, seal: &seal, dir: dir.path(), key: None };
     let unlocked = unlock_from(&context(|_| (), &[new]), source).unwrap();
     assert!(unlocked.header(UUID).is_none());
     assert_eq!(unlocked.key(UUID).map(Secret::expose), Some("z"));

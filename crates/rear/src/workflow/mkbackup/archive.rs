@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use backup::{Exclude, Problem, ProblemKind, Volumes};
+use backup::{Encrypted, Exclude, Problem, ProblemKind, Volumes};
 use layout::Bytes;
 use sys::Sys;
 use sys::fs::Staging;
@@ -15,6 +15,7 @@ use crate::point::{self, Archive, Part, Seal};
 use crate::workflow::blockclone;
 use crate::workflow::machine::Machine;
 use crate::workflow::mkbackup::Destinations;
+use crate::workflow::mkbackup::encrypt::Encrypt;
 use crate::workflow::mkbackup::source::{self, Files};
 use crate::workflow::preflight::{self, Refusals};
 
@@ -67,38 +68,60 @@ pub fn create(
     parts: &mut Vec<Part>,
     problems: &mut Vec<Problem>,
 ) -> Result<Archive> {
+    let encrypt = Encrypt::configured(context)?;
     let mut shown = Files::show(context, machine, skip)?;
     let is_part = shown.source.only.is_some();
     let total = machine.data_bytes();
-    let name = format!("{}{}", point::ARCHIVE, context.settings().compression.suffix);
-    let manifest = sys::fs::create_private(&dir.join(point::MANIFEST))?;
+    let mut name = format!("{}{}", point::ARCHIVE, context.settings().compression.suffix);
+    let mut manifest_name = point::MANIFEST;
+    if encrypt.is_some() {
+        name.push_str(point::ENCRYPTED);
+        manifest_name = point::ENCRYPTED_MANIFEST;
+    }
     let stage = context.ui.stage_of("archive", total);
     let options = context.archive_options();
-    let (created, files) = match context.settings().backup_split_size {
-        None => {
-            let archive = sys::fs::create_private(&dir.join(&name))?;
-            let created = backup::create(&shown.source, &archive, &manifest, &options, &stage)?;
-            let file = (name.clone(), created.archive_bytes, created.archive_file_blake3.clone());
-            (created, vec![file])
-        }
-        Some(size) => {
-            let mut volumes = Volumes::new(size << 20, |number| {
-                if number > point::VOLUMES {
-                    let most = point::VOLUMES;
-                    return Err(std::io::Error::other(format!(
-                        "more than {most} volumes; set BACKUP_SPLIT_SIZE higher"
-                    )));
-                }
-                sys::fs::create_private(&dir.join(point::volume(&name, number)))
-                    .map_err(std::io::Error::other)
-            });
-            let created = backup::create_into(&shown.source, &mut volumes, &manifest, &options, &stage)?;
-            let files = (1..).zip(volumes.written());
-            let files =
-                files.map(|(number, one)| (point::volume(&name, number), one.bytes, one.blake3.clone()));
-            (created, files.collect())
+    let split = context.settings().backup_split_size;
+    // Hashed on their way into the files: reading back then proves the files, not only what was read of them before.
+    let mut list = Volumes::one(sys::fs::create_private(&dir.join(manifest_name))?);
+    let mut volumes = match split {
+        None => Volumes::one(sys::fs::create_private(&dir.join(&name))?),
+        Some(size) => Volumes::new(size << 20, |number| {
+            if number > point::VOLUMES {
+                let most = point::VOLUMES;
+                return Err(std::io::Error::other(format!(
+                    "more than {most} volumes; set BACKUP_SPLIT_SIZE higher"
+                )));
+            }
+            sys::fs::create_private(&dir.join(point::volume(&name, number))).map_err(std::io::Error::other)
+        }),
+    };
+    let (source, mut keys) = (&shown.source, None);
+    let mut created = match &encrypt {
+        None => backup::create_into(source, &mut volumes, &mut list, &options, &stage)?,
+        Some(encrypt) => {
+            let mut archive = Encrypted::begin(&encrypt.lock, &mut volumes)?;
+            let mut manifest = Encrypted::begin(&encrypt.lock, &mut list)?;
+            let created = backup::create_into(source, &mut archive, &mut manifest, &options, &stage)?;
+            keys = Some((archive.key().clone(), manifest.key().clone()));
+            created
         }
     };
+    if let Some((key, _)) = &keys {
+        created.archive_blake3 = key.digest(&created.archive_blake3);
+    }
+    let mut files: Vec<Part> = (1..)
+        .zip(volumes.written())
+        .map(|(number, one)| Part {
+            name: split.map_or_else(|| name.clone(), |_| point::volume(&name, number)),
+            bytes: one.bytes,
+            blake3: one.blake3.clone(),
+        })
+        .collect();
+    let manifest = list.written().first().map(|one| Part {
+        name: manifest_name.to_owned(),
+        bytes: one.bytes,
+        blake3: one.blake3.clone(),
+    });
 
     let hidden = std::mem::take(&mut shown.hidden);
     shown.unmount()?;
@@ -123,23 +146,22 @@ pub fn create(
         context.ui.warn(format!("{} {what}", problem.path.display()));
     }
     parts.push(super::part(dir, point::MOUNT_POINTS, &serde_json::to_vec(&hidden)?)?);
-    // Hashed on their way into the files: reading back then proves the files, not only what was read of them before.
-    parts.push(Part {
-        name: point::MANIFEST.to_owned(),
-        bytes: created.manifest_bytes,
-        blake3: created.manifest_blake3.clone(),
-    });
+    parts.extend(manifest);
     blockclone::save(context, machine, dir, parts)?;
-    let volumes = context.settings().backup_split_size.map_or(0, |_| u32::try_from(files.len()).unwrap_or(0));
-    parts.extend(files.into_iter().map(|(name, bytes, blake3)| Part { name, bytes, blake3 }));
+    let count = split.map_or(0, |_| u32::try_from(files.len()).unwrap_or(0));
+    parts.append(&mut files);
     let facts = Archive {
-        name,
-        volumes,
+        name: name.clone(),
+        volumes: count,
+        encryption: encrypt.as_ref().map(|encrypt| encrypt.kind),
         bytes: created.archive_bytes,
         blake3: created.archive_blake3.clone(),
         files: created.files,
         data_bytes: created.data_bytes,
     };
+    if let (Some(encrypt), Some(keys)) = (&encrypt, &keys) {
+        encrypt.try_out(context, dir, &facts, keys)?;
+    }
     problems.extend(created.problems);
     Ok(facts)
 }

@@ -17,6 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::files::{self, Origin};
 use crate::point::{self, Place, Seal};
 use crate::rescue;
+use crate::unlock::{Files, Unlocker};
 use crate::workflow::preserve::Kept;
 use crate::workflow::{blockclone, multipath};
 
@@ -148,9 +149,11 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         seal.hostname,
         crate::workflow::mkbackup::utc(seal.created)
     ));
-    let origin = verify(context, &seal, &dir)?;
+    let mut unlocker = Unlocker::new(context, &options.keys)?;
+    let (origin, files) = verify(context, &seal, &dir, &mut unlocker)?;
+    let key = unlocker.into_key();
     blockclone::prove(context, &seal, &layout, &dir)?;
-    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, origin, shelf, medium })
+    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, origin, shelf, files, key, medium })
 }
 
 /// The saved layout.
@@ -159,37 +162,44 @@ fn saved(seal: &Seal, dir: &Path) -> Result<Layout> {
     Ok(Layout::from_json(&String::from_utf8_lossy(&text))?)
 }
 
-/// Reads manifest and archive from end to end and compares with the seal; or has files proven that lie elsewhere, and gives
-/// their way back.
-fn verify(context: &Context, seal: &Seal, dir: &Path) -> Result<Option<Box<dyn Origin>>> {
+/// The way back of files that lie elsewhere, or archive and manifest.
+type Way = (Option<Box<dyn Origin>>, Option<Files>);
+
+/// Reads manifest and archive from end to end and compares with the seal, after what opens them was given, if they are
+/// encrypted; or has files proven that lie elsewhere, and gives their way back.
+fn verify(context: &Context, seal: &Seal, dir: &Path, unlocker: &mut Unlocker<'_>) -> Result<Way> {
     if !seal.has_files() {
         context.ui.say("This recovery point has no archive: the storage alone is recreated.");
-        return Ok(None);
+        return Ok((None, None));
     }
     let damaged = |error: String| {
         Failure::refused(format!("the recovery point is not whole: {error}"))
             .hint("no disk was written to; use another copy of the medium")
     };
-    let bytes = seal.archive.as_ref().map_or_else(|| seal.data_bytes(), |archive| archive.bytes);
-    let stage = context.ui.stage_of("verify", bytes);
-    let manifest = seal.part(point::MANIFEST)?;
-    let found = point::measure(&dir.join(point::MANIFEST), point::MANIFEST, &context.cancel)
-        .map_err(|failure| damaged(failure.message))?;
-    if found != *manifest {
-        return Err(damaged(format!("{} has another checksum than the sealed one", point::MANIFEST)));
+    let name = seal.manifest_name();
+    let found =
+        point::measure(&dir.join(name), name, &context.cancel).map_err(|failure| damaged(failure.message))?;
+    if found != *seal.part(name)? {
+        return Err(damaged(format!("{name} has another checksum than the sealed one")));
     }
-    if let Some(content) = &seal.content {
+    let Some(archive) = &seal.archive else {
+        let Some(content) = &seal.content else { return Ok((None, None)) };
+        let stage = context.ui.stage_of("verify", seal.data_bytes());
         let mut origin = files::origin(content)?;
         origin.prove(context, seal, &stage)?;
         stage.done(format!("{} files at {}: all there", content.files, content.url));
-        return Ok(Some(origin));
-    }
-    let Some(archive) = &seal.archive else { return Ok(None) };
-    let stored = seal.archive_in(&Place::Dir(dir.to_owned())).map_err(|failure| damaged(failure.message))?;
+        return Ok((Some(origin), None));
+    };
+    // A wrong key is told as such: the manifest is the sealed one.
+    let place = Place::Dir(dir.to_owned());
+    let manifest = unlocker.manifest(&place, seal)?;
+    let stored = unlocker.archive(&place, seal).map_err(|failure| damaged(failure.message))?;
+    let stage = context.ui.stage_of("verify", archive.bytes);
     backup::verify(&stored, archive.bytes, &archive.blake3, &context.archive_options(), &stage)
         .map_err(|error| damaged(error.to_string()))?;
-    stage.done(format!("{} in {} files: whole", Bytes(archive.bytes), archive.files));
-    Ok(None)
+    let opened = if archive.encryption.is_some() { ", and the key opens it" } else { "" };
+    stage.done(format!("{} in {} files: whole{opened}", Bytes(archive.bytes), archive.files));
+    Ok((None, Some(Files { archive: stored, manifest })))
 }
 
 /// Every program of the plan must be here before the first step.

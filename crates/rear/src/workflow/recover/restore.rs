@@ -11,7 +11,7 @@ use super::{Opened, plain_mounts};
 use crate::context::{Context, STATE_DIR};
 use crate::failure::{Failure, Result};
 use crate::files::{Order, Origin};
-use crate::point::{self, Place};
+use crate::point;
 use crate::workflow::beneath::MountPoint;
 use crate::workflow::subvolumes;
 
@@ -52,12 +52,13 @@ impl LeftOut {
     }
 }
 
-/// The manifest of what comes back: that of the archive where nothing is left out.
+/// The manifest of what comes back: that of the archive where nothing is left out. Of an encrypted one, a plain copy in the
+/// memory of the rescue system.
 fn select(opened: &Opened, options: &backup::Options) -> Result<(PathBuf, LeftOut)> {
     let manifest = opened.dir.join(point::MANIFEST);
     let patterns = opened.rescue.as_ref().map(|rescue| rescue.exclude_restore.clone()).unwrap_or_default();
     let mounts = opened.kept.archived.clone();
-    if patterns.is_empty() && mounts.is_empty() {
+    if patterns.is_empty() && mounts.is_empty() && opened.seal.encryption().is_none() {
         return Ok((manifest, LeftOut::default()));
     }
     let leave_out = LeaveOut {
@@ -72,7 +73,11 @@ fn select(opened: &Opened, options: &backup::Options) -> Result<(PathBuf, LeftOu
         _ => {}
     }
     let file = sys::fs::create_private(&selected)?;
-    let left = backup::select(&manifest, &file, &leave_out, options)?;
+    let stored = match &opened.files {
+        Some(files) => files.manifest.clone(),
+        None => backup::Stored::open(&manifest)?,
+    };
+    let left = backup::select(&stored, &file, &leave_out, options)?;
     Ok((selected, LeftOut { files: left.files, bytes: left.bytes, patterns, mounts }))
 }
 
@@ -114,8 +119,9 @@ pub fn run(
         problems.extend(origin.restore(context, &order, &stage)?);
         stage.done("the files are back");
     } else {
+        let lacking = || Failure::failed("the archive of the files was not opened");
         let order = backup::Restore {
-            archive: &opened.seal.archive_in(&Place::Dir(opened.dir.clone()))?,
+            archive: &opened.files.as_ref().ok_or_else(lacking)?.archive,
             manifest: &manifest,
             target: root,
             plain: plain.clone(),
