@@ -99,7 +99,7 @@ impl Stored {
 
     /// What the seal says of a hash of the content: the hash itself, or of an encrypted file one that tells nothing without
     /// its key.
-    pub(crate) fn told(&self, digest: String) -> String {
+    pub fn told(&self, digest: String) -> String {
         self.plain.as_ref().map_or(digest.clone(), |plain| plain.key().digest(&digest))
     }
 

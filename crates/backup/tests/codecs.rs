@@ -159,7 +159,7 @@ fn an_archive_in_volumes_is_one_archive() {
     let options = options(Codec::Zstd);
     let mut volumes = backup::Volumes::new(1_000_000, |number| File::create(path(number)));
     let list = File::create(&manifest).unwrap();
-    let made = backup::create_into(&source(&tree), &mut volumes, &list, &options, &()).unwrap();
+    let made = backup::create_into(&source(&tree), &mut volumes, &mut &list, &options, &()).unwrap();
     let count = u32::try_from(volumes.written().len()).unwrap();
     assert_eq!(volumes.written().iter().map(|one| one.bytes).sum::<u64>(), made.archive_bytes);
     assert!(count > 5);

@@ -62,7 +62,7 @@ impl Point {
     }
 
     fn open(&self, opener: &Opener) -> Result<(Stored, Stored), Error> {
-        let opened = |stored: Option<Stored>| stored.expect("the key fits");
+        let opened = |stored: Option<Stored>| stored.unwrap();
         Ok((opened(self.archive().decrypted(opener)?), opened(self.manifest().decrypted(opener)?)))
     }
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use backup::Stored;
+use backup::{Stored, Volumes};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Result};
@@ -152,6 +152,29 @@ pub const VOLUMES: u32 = 999;
 /// The name of a volume, counted from 1.
 pub fn volume(archive: &str, number: u32) -> String {
     format!("{archive}.{number:03}")
+}
+
+/// Where a large part goes: one new file of this name in a directory, or volumes of so many MiB.
+pub fn volumes<'a>(dir: &'a Path, name: &'a str, split: Option<u64>) -> Result<Volumes<'a>> {
+    let Some(size) = split else { return Ok(Volumes::one(sys::fs::create_private(&dir.join(name))?)) };
+    Ok(Volumes::new(size << 20, move |number| {
+        if number > VOLUMES {
+            return Err(std::io::Error::other(format!(
+                "more than {VOLUMES} volumes; set BACKUP_SPLIT_SIZE higher"
+            )));
+        }
+        sys::fs::create_private(&dir.join(volume(name, number))).map_err(std::io::Error::other)
+    }))
+}
+
+/// What was written there, as parts.
+pub fn parts_of(name: &str, split: Option<u64>, volumes: &Volumes<'_>) -> Vec<Part> {
+    let part = |(number, one): (u32, &backup::Volume)| Part {
+        name: split.map_or_else(|| name.to_owned(), |_| volume(name, number)),
+        bytes: one.bytes,
+        blake3: one.blake3.clone(),
+    };
+    (1..).zip(volumes.written()).map(part).collect()
 }
 
 impl Archive {

@@ -9,17 +9,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backup::{ImageReader, ImageWriter};
+use backup::{Encrypted, Image, ImageReader, ImageWriter, Output, Stored};
 use layout::{Bytes, Content, Device, Layout, NodeId};
 use serde::{Deserialize, Serialize};
 use sys::{Cmd, Sys};
 
 use super::machine::Machine;
+use super::mkbackup::encrypt::Encrypt;
 use super::preflight::Refusals;
 use super::recover::Opened;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::point::{Part, Place, Seal};
+use crate::point::{self, Part, Place, Seal};
+use crate::unlock::Unlocker;
 
 /// The part that lists the clones.
 pub const PART: &str = "blockclone.json";
@@ -54,12 +56,31 @@ pub struct Clone {
     size: u64,
     /// What made the stream.
     method: Method,
-    /// The file beside the seal: zstd.
+    /// The file beside the seal: zstd, encrypted where the archive is.
     part: String,
-    /// Bytes of the stream.
-    bytes: u64,
-    /// BLAKE3 of the stream, hexadecimal.
-    blake3: String,
+    /// Number of its volumes, as of an archive; 0 where it is one file.
+    volumes: u32,
+    /// The stream.
+    image: Image,
+}
+
+impl Clone {
+    /// The names of its files, in their order.
+    fn file_names(&self) -> Vec<String> {
+        match self.volumes {
+            0 => vec![self.part.clone()],
+            count => {
+                (1..=count.min(point::VOLUMES)).map(|number| point::volume(&self.part, number)).collect()
+            }
+        }
+    }
+}
+
+/// A clone whose file was read to its end, open where it is encrypted.
+#[derive(Debug)]
+pub struct Proven {
+    clone: Clone,
+    stored: Stored,
 }
 
 impl Method {
@@ -198,11 +219,6 @@ pub fn check(context: &Context, machine: &Machine, archive: bool, refusals: &mut
                     device.path
                 )),
             }
-        } else if settings.backup_split_size.is_some() {
-            refusals.add(format!(
-                "BLOCKCLONE_SOURCE_DEV names {}, whose clone is one file: remove BACKUP_SPLIT_SIZE",
-                device.path
-            ));
         }
         if let Err(error) = exclusive(Path::new(&device.path)) {
             refusals.add(format!("BLOCKCLONE_SOURCE_DEV names {}, which is in use: {error}", device.path));
@@ -218,53 +234,89 @@ fn exclusive(device: &Path) -> std::io::Result<()> {
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(device).map(drop)
 }
 
-/// Clones every device that is to be cloned into `dir`, and adds the parts.
-pub fn save(context: &Context, machine: &Machine, dir: &Path, parts: &mut Vec<Part>) -> Result<()> {
+/// Clones every device that is to be cloned into `dir`, encrypted as the archive is, and adds the parts.
+pub fn save(
+    context: &Context,
+    machine: &Machine,
+    dir: &Path,
+    encrypt: Option<&Encrypt>,
+    parts: &mut Vec<Part>,
+) -> Result<()> {
     let mut clones = Vec::new();
     for (number, device) in (1..).zip(devices(&machine.wanted)) {
-        let method = Method::of(&context.sys, device);
         let path = Path::new(&device.path);
         let during = |failure: Failure| failure.during(&format!("cloning {}", device.path));
         let unused = || exclusive(path).map_err(|error| during(error.into()));
         unused()?;
-        let stage = context.ui.stage_of("clone", device.size.get());
-        let part = format!("blockclone-{number}.zst");
-        let options = context.archive_options();
-        // Another codec's level says nothing to zstd.
-        let level = if options.codec == backup::Codec::Zstd { options.level } else { 3 };
-        let file = sys::fs::create_private(&dir.join(&part))?;
-        let mut writer = ImageWriter::new(file, level, options.threads)?;
-        let progress: &dyn backup::Progress = &stage;
-        let take = |piece: &[u8]| {
-            progress.add(piece.len() as u64, 0);
-            writer.write(piece)
-        };
-        method.read(context, path, take).map_err(during)?;
-        let image = writer.finish()?;
+        let clone = save_one(context, device, number, dir, encrypt, parts).map_err(during)?;
         // What was mounted meanwhile has perhaps changed.
         unused()?;
-        stage.done(format!(
-            "{} ({}): {} -> {}",
-            device.path,
-            method.word(),
-            Bytes(image.bytes),
-            Bytes(image.file_bytes)
-        ));
-        parts.push(Part { name: part.clone(), bytes: image.file_bytes, blake3: image.file_blake3 });
-        clones.push(Clone {
-            device: device.id.clone(),
-            path: device.path.clone(),
-            size: device.size.get(),
-            method,
-            part,
-            bytes: image.bytes,
-            blake3: image.blake3,
-        });
+        clones.push(clone);
     }
     if !clones.is_empty() {
         parts.push(super::mkbackup::part(dir, PART, &serde_json::to_vec_pretty(&clones)?)?);
     }
     Ok(())
+}
+
+fn save_one(
+    context: &Context,
+    device: &Device,
+    number: u32,
+    dir: &Path,
+    encrypt: Option<&Encrypt>,
+    parts: &mut Vec<Part>,
+) -> Result<Clone> {
+    let method = Method::of(&context.sys, device);
+    let stage = context.ui.stage_of("clone", device.size.get());
+    let end = if encrypt.is_some() { point::ENCRYPTED } else { "" };
+    let part = format!("blockclone-{number}.zst{end}");
+    let split = context.settings().backup_split_size;
+    let mut volumes = point::volumes(dir, &part, split)?;
+    let (image, key) = match encrypt {
+        None => (stream(context, device, &method, &mut volumes, &stage)?, None),
+        Some(encrypt) => {
+            let mut output = Encrypted::begin(&encrypt.lock, &mut volumes)?;
+            let key = output.key().clone();
+            let image = stream(context, device, &method, &mut output, &stage)?;
+            (Image { blake3: key.digest(&image.blake3), ..image }, Some(key))
+        }
+    };
+    let files = point::parts_of(&part, split, &volumes);
+    drop(volumes);
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    let count = split.map_or(0, |_| u32::try_from(files.len()).unwrap_or(0));
+    parts.extend(files);
+    let (id, path, size) = (device.id.clone(), device.path.clone(), device.size.get());
+    let clone = Clone { device: id, path, size, method, part, volumes: count, image };
+    if let Some(key) = key {
+        let written = stored(&clone, &Place::Dir(dir.to_owned()))?;
+        written.forget_cached();
+        written.decrypted_with(&key)?;
+    }
+    let how = clone.method.word();
+    stage.done(format!("{} ({how}): {} -> {}", clone.path, Bytes(clone.image.bytes), Bytes(bytes)));
+    Ok(clone)
+}
+
+/// Brings the stream of a device to an output.
+fn stream(
+    context: &Context,
+    device: &Device,
+    method: &Method,
+    to: &mut dyn Output,
+    progress: &dyn backup::Progress,
+) -> Result<Image> {
+    let options = context.archive_options();
+    // Another codec's level says nothing to zstd.
+    let level = if options.codec == backup::Codec::Zstd { options.level } else { 3 };
+    let mut writer = ImageWriter::new(to, level, options.threads)?;
+    let take = |piece: &[u8]| {
+        progress.add(piece.len() as u64, 0);
+        writer.write(piece)
+    };
+    method.read(context, Path::new(&device.path), take)?;
+    Ok(writer.finish()?)
 }
 
 /// The clones of a recovery point; none where it has none.
@@ -283,19 +335,26 @@ fn list(seal: &Seal, dir: &Path) -> Result<Vec<Clone>> {
             name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
         };
         let program = !matches!(&clone.method, Method::Partclone(name) if !plain(name) || name.contains('.'));
-        if !plain(&clone.part) || clone.part.starts_with('.') || !program {
+        if !plain(&clone.part) || !clone.part.starts_with("blockclone-") || !program {
             return Err(Failure::refused(format!("{PART} is damaged: it names {}", clone.part)));
         }
-        seal.part(&clone.part)?;
+        clone.file_names().iter().try_for_each(|name| seal.part(name).map(drop))?;
     }
     Ok(clones)
 }
 
 /// Reads every clone from end to end, before anything is written to a disk.
-pub fn prove(context: &Context, seal: &Seal, layout: &Layout, dir: &Path) -> Result<()> {
+pub fn prove(
+    context: &Context,
+    seal: &Seal,
+    layout: &Layout,
+    dir: &Path,
+    unlocker: &mut Unlocker<'_>,
+) -> Result<Vec<Proven>> {
+    let mut proven = Vec::new();
     for clone in list(seal, dir)? {
-        let stage = context.ui.stage_of("verify", clone.bytes);
-        let whole = || -> Result<()> {
+        let stage = context.ui.stage_of("verify", clone.image.bytes);
+        let mut whole = || -> Result<Stored> {
             if !layout.cloned.contains(&clone.device) {
                 return Err(Failure::refused("the layout does not know it"));
             }
@@ -304,28 +363,32 @@ pub fn prove(context: &Context, seal: &Seal, layout: &Layout, dir: &Path) -> Res
             {
                 return Err(Failure::refused(format!("{program} is not here")));
             }
-            let mut reader = reader(&clone, dir)?;
+            let stored = unlocker.open(seal, stored(&clone, &Place::Dir(dir.to_owned()))?)?;
+            let mut reader = ImageReader::new(&stored, &clone.image)?;
             let mut buffer = vec![0; PIECE];
             loop {
                 context.cancel.check()?;
                 match reader.read(&mut buffer)? {
-                    0 => return Ok(()),
+                    0 => return Ok(stored),
                     got => backup::Progress::add(&stage, got as u64, 0),
                 }
             }
         };
-        whole().map_err(|failure| {
+        let stored = whole().map_err(|failure| {
             Failure::refused(format!("the clone of {} cannot be brought back: {failure}", clone.path))
                 .hint("no disk was written to; use another copy of the medium")
         })?;
         stage.done(format!("clone of {}: whole", clone.path));
+        proven.push(Proven { clone, stored });
     }
-    Ok(())
+    Ok(proven)
 }
 
-fn reader<'a>(clone: &'a Clone, dir: &Path) -> Result<ImageReader<'a>> {
-    let file = Place::Dir(dir.to_owned()).stored(&clone.part)?;
-    Ok(ImageReader::new(file.reader(), clone.bytes, &clone.blake3)?)
+/// The file of a clone as it lies there, to be read at any place.
+fn stored(clone: &Clone, place: &Place) -> Result<Stored> {
+    let names = clone.file_names();
+    let files = names.iter().map(|name| place.stored(name)).collect::<Result<Vec<_>>>()?;
+    Ok(Stored::joined(place.path().join(&clone.part), &files))
 }
 
 /// Brings every clone back to the device that was made for it, and clones that once more: the same stream must come out.
@@ -335,30 +398,31 @@ pub fn restore(
     applied: &apply::Applied,
     problems: &mut Vec<String>,
 ) -> Result<()> {
-    let clones = list(&opened.seal, &opened.dir)?;
-    for device in devices(&opened.layout).filter(|one| clones.iter().all(|clone| clone.device != one.id)) {
+    let clones = &opened.clones;
+    let is_of = |device: &Device| clones.iter().any(|one| one.clone.device == device.id);
+    for device in devices(&opened.layout).filter(|device| !is_of(device)) {
         problems.push(format!("{} is empty: this recovery point has no clone of it", device.path));
     }
-    bring_back(context, &clones, &opened.dir, &applied.devices, problems)
+    bring_back(context, clones, &applied.devices, problems)
 }
 
 fn bring_back(
     context: &Context,
-    clones: &[Clone],
-    dir: &Path,
+    clones: &[Proven],
     devices: &BTreeMap<NodeId, PathBuf>,
     problems: &mut Vec<String>,
 ) -> Result<()> {
-    for clone in clones {
+    for proven in clones {
+        let clone = &proven.clone;
         let during = |failure: Failure| failure.during(&format!("bringing back {}", clone.path));
         let Some(device) = devices.get(&clone.device) else {
             return Err(during(Failure::failed("no device was made for it")));
         };
-        let stage = context.ui.stage_of("clone", clone.bytes * 2);
-        let mut reader = reader(clone, dir)?;
-        let mut counted = Counted { reader: &mut reader, progress: &stage };
+        let stage = context.ui.stage_of("clone", clone.image.bytes * 2);
+        let reader = ImageReader::new(&proven.stored, &clone.image)?;
+        let mut counted = Counted { reader, progress: &stage };
         clone.method.write(context, device, &mut counted).map_err(during)?;
-        let same = is_same(context, clone, device, &stage).map_err(during)?;
+        let same = is_same(context, proven, device, &stage).map_err(during)?;
         if !same {
             problems.push(format!(
                 "{} is another than it was: cloned again, it gives another stream",
@@ -372,10 +436,16 @@ fn bring_back(
 }
 
 /// Whether a device, cloned now, gives the stream that the clone has.
-fn is_same(context: &Context, clone: &Clone, device: &Path, progress: &dyn backup::Progress) -> Result<bool> {
+fn is_same(
+    context: &Context,
+    proven: &Proven,
+    device: &Path,
+    progress: &dyn backup::Progress,
+) -> Result<bool> {
+    let Clone { method, image, .. } = &proven.clone;
     let mut hasher = blake3::Hasher::new();
     // A device may be larger than what all its blocks were.
-    let mut left = if clone.method == Method::Blocks { clone.bytes } else { u64::MAX };
+    let mut left = if *method == Method::Blocks { image.bytes } else { u64::MAX };
     let take = |piece: &[u8]| {
         let piece = &piece[..piece.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
         left -= piece.len() as u64;
@@ -383,8 +453,8 @@ fn is_same(context: &Context, clone: &Clone, device: &Path, progress: &dyn backu
         hasher.update(piece);
         Ok(())
     };
-    clone.method.read(context, device, take)?;
-    Ok(hasher.finalize().to_hex().as_str() == clone.blake3)
+    method.read(context, device, take)?;
+    Ok(proven.stored.told(hasher.finalize().to_hex().to_string()) == image.blake3)
 }
 
 /// Tells how much was read.

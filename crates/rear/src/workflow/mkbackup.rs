@@ -23,7 +23,7 @@ use crate::point::{self, Part, Seal, Shelf};
 use crate::ui::duration;
 
 pub mod archive;
-mod encrypt;
+pub mod encrypt;
 mod medium;
 mod priority;
 mod recipe;

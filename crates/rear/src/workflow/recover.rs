@@ -127,6 +127,7 @@ pub fn run(context: &Context, options: &Recover) -> Result<()> {
     }
     // What is open cannot be unmounted.
     opened.files = None;
+    opened.clones.clear();
     let stage = context.ui.stage("unmount");
     applied.mounts.unmount()?;
     // The way back may have it open.
@@ -194,6 +195,8 @@ pub struct Opened {
     pub shelf: Option<Attached>,
     /// Archive and manifest, open, where the files are in an archive.
     pub files: Option<Files>,
+    /// Devices that come back block by block.
+    pub clones: Vec<blockclone::Proven>,
     /// What has opened them.
     pub key: Option<Opener>,
     /// Keeps the medium mounted.

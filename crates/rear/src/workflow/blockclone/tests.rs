@@ -87,12 +87,18 @@ fn seal_of(parts: Vec<Part>) -> Seal {
 fn saved(context: &Context, machine: &Machine) -> (tempfile::TempDir, Seal) {
     let dir = tempfile::tempdir().unwrap();
     let mut parts = Vec::new();
-    save(context, machine, dir.path(), &mut parts).unwrap();
+    let encrypt = Encrypt::configured(context).unwrap();
+    save(context, machine, dir.path(), encrypt.as_ref(), &mut parts).unwrap();
     for part in &parts {
         let found = crate::point::measure(&dir.path().join(&part.name), &part.name, &context.cancel).unwrap();
         assert_eq!(found, *part);
     }
     (dir, seal_of(parts))
+}
+
+/// Reads them as a recovery does, with the keys of the configuration.
+fn proven(context: &Context, seal: &Seal, layout: &Layout, dir: &Path) -> Result<Vec<Proven>> {
+    prove(context, seal, layout, dir, &mut Unlocker::new(context, &crate::cli::Keys::default())?)
 }
 
 #[test]
@@ -119,11 +125,13 @@ fn every_kind_of_clone_comes_back_and_is_proven() {
     assert_eq!(bytes(&context, &machine), 3 << 20);
 
     let (point, seal) = saved(&context, &machine);
-    prove(&context, &seal, &machine.wanted, point.path()).unwrap();
-    let clones = list(&seal, point.path()).unwrap();
-    for clone in &clones {
-        let used =
-            if clone.method == Method::Blocks { clone.bytes == 3 << 20 } else { clone.bytes < 10 << 20 };
+    let clones = proven(&context, &seal, &machine.wanted, point.path()).unwrap();
+    for Proven { clone, .. } in &clones {
+        let used = if clone.method == Method::Blocks {
+            clone.image.bytes == 3 << 20
+        } else {
+            clone.image.bytes < 10 << 20
+        };
         assert!(used, "{clone:?}");
     }
     // Onto devices that are full of something else.
@@ -134,7 +142,7 @@ fn every_kind_of_clone_comes_back_and_is_proven() {
         devices.insert(one.id.clone(), new);
     }
     let mut problems = Vec::new();
-    bring_back(&context, &clones, point.path(), &devices, &mut problems).unwrap();
+    bring_back(&context, &clones, &devices, &mut problems).unwrap();
     assert_eq!(problems, [""; 0]);
     let new =
         |path: &Path| &devices[&NodeId(format!("part:{}", path.file_name().unwrap().to_string_lossy()))];
@@ -156,8 +164,8 @@ fn a_damaged_clone_is_told_before_any_write() {
     let context = context("");
     let (point, seal) = saved(&context, &machine);
     let layout = &machine.wanted;
-    prove(&context, &seal, layout, point.path()).unwrap();
-    assert!(prove(&context, &seal, &Layout { cloned: [].into(), ..layout.clone() }, point.path()).is_err());
+    proven(&context, &seal, layout, point.path()).unwrap();
+    assert!(proven(&context, &seal, &Layout { cloned: [].into(), ..layout.clone() }, point.path()).is_err());
     let part = point.path().join("blockclone-1.zst");
     let whole = std::fs::read(&part).unwrap();
     for damage in [whole[..whole.len() - 1].to_vec(), {
@@ -167,12 +175,12 @@ fn a_damaged_clone_is_told_before_any_write() {
         flipped
     }] {
         std::fs::write(&part, damage).unwrap();
-        let failure = prove(&context, &seal, layout, point.path()).unwrap_err();
+        let failure = proven(&context, &seal, layout, point.path()).unwrap_err();
         assert!(failure.message.contains("raw"), "{}", failure.message);
         assert!(failure.hint.unwrap().contains("no disk was written"));
     }
     std::fs::remove_file(&part).unwrap();
-    assert!(prove(&context, &seal, layout, point.path()).is_err());
+    assert!(proven(&context, &seal, layout, point.path()).is_err());
 }
 
 #[test]
@@ -182,14 +190,14 @@ fn what_is_not_the_same_is_seen() {
     let machine = machine(vec![device(&raw, Content::Empty)]);
     let context = context("");
     let (point, seal) = saved(&context, &machine);
-    let clones = list(&seal, point.path()).unwrap();
+    let clones = proven(&context, &seal, &machine.wanted, point.path()).unwrap();
     assert!(is_same(&context, &clones[0], &raw, &()).unwrap());
     let mut changed = std::fs::read(&raw).unwrap();
     changed[777_777] = 1;
     std::fs::write(&raw, changed).unwrap();
     assert!(!is_same(&context, &clones[0], &raw, &()).unwrap());
     let mut problems = Vec::new();
-    assert!(bring_back(&context, &clones, point.path(), &BTreeMap::new(), &mut problems).is_err());
+    assert!(bring_back(&context, &clones, &BTreeMap::new(), &mut problems).is_err());
 }
 
 #[test]
@@ -221,7 +229,7 @@ fn a_list_names_no_other_files_and_programs() {
 }
 
 #[test]
-fn other_ways_of_saving_files_and_volumes_are_refused() {
+fn other_ways_of_saving_files_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let raw = image(dir.path(), "raw", 1, &[]);
     let machine = machine(vec![device(&raw, Content::Empty)]);
@@ -234,6 +242,43 @@ fn other_ways_of_saving_files_and_volumes_are_refused() {
     assert!(verdict("", false).is_ok(), "mkrescue");
     let failure = verdict("BACKUP=REQUESTRESTORE", false).unwrap_err();
     assert!(failure.message.contains("BACKUP=NETFS"), "{}", failure.message);
-    let failure = verdict("BACKUP_URL=file:///mnt/x\nBACKUP_SPLIT_SIZE=100", true).unwrap_err();
-    assert!(failure.message.contains("BACKUP_SPLIT_SIZE"), "{}", failure.message);
+}
+
+#[test]
+fn encrypted_clones_in_volumes_come_back_with_the_key_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw = image(dir.path(), "raw", 20, &[]);
+    let noise: Vec<u8> =
+        (0..5_300_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    std::fs::write(&raw, &noise[..20 << 20]).unwrap();
+    let machine = machine(vec![device(&raw, Content::Empty)]);
+    let lines = "BACKUP_URL=file:///mnt/x\nBACKUP_SPLIT_SIZE=16\nBACKUP_ENCRYPT_PASSPHRASE=";
+    let with = context(&format!("{lines}right"));
+    let (point, mut seal) = saved(&with, &machine);
+    seal.archive = Some(crate::point::Archive {
+        name: "archive.tar.zst.age".into(),
+        volumes: 1,
+        encryption: Some(crate::point::Encryption::Passphrase),
+        bytes: 0,
+        blake3: String::new(),
+        files: 0,
+        data_bytes: 0,
+    });
+    assert!(seal.parts.iter().any(|part| part.name == "blockclone-1.zst.age.002"), "{:?}", seal.parts);
+    let told = std::fs::read_to_string(point.path().join(PART)).unwrap();
+    assert!(!told.contains(blake3::hash(&noise[..20 << 20]).to_hex().as_str()), "the hash tells the content");
+    let clones = proven(&with, &seal, &machine.wanted, point.path()).unwrap();
+    let new = dir.path().join("new");
+    std::fs::write(&new, vec![0xA5; 20 << 20]).unwrap();
+    let devices = BTreeMap::from([(clones[0].clone.device.clone(), new.clone())]);
+    let mut problems = Vec::new();
+    bring_back(&with, &clones, &devices, &mut problems).unwrap();
+    assert_eq!(problems, [""; 0]);
+    assert!(std::fs::read(&new).unwrap() == noise[..20 << 20]);
+    assert!(proven(&context(&format!("{lines}wrong")), &seal, &machine.wanted, point.path()).is_err());
+    let last = point.path().join("blockclone-1.zst.age.002");
+    let mut damaged = std::fs::read(&last).unwrap();
+    damaged[10] ^= 1;
+    std::fs::write(&last, damaged).unwrap();
+    assert!(proven(&with, &seal, &machine.wanted, point.path()).is_err());
 }

@@ -83,18 +83,7 @@ pub fn create(
     let split = context.settings().backup_split_size;
     // Hashed on their way into the files: reading back then proves the files, not only what was read of them before.
     let mut list = Volumes::one(sys::fs::create_private(&dir.join(manifest_name))?);
-    let mut volumes = match split {
-        None => Volumes::one(sys::fs::create_private(&dir.join(&name))?),
-        Some(size) => Volumes::new(size << 20, |number| {
-            if number > point::VOLUMES {
-                let most = point::VOLUMES;
-                return Err(std::io::Error::other(format!(
-                    "more than {most} volumes; set BACKUP_SPLIT_SIZE higher"
-                )));
-            }
-            sys::fs::create_private(&dir.join(point::volume(&name, number))).map_err(std::io::Error::other)
-        }),
-    };
+    let mut volumes = point::volumes(dir, &name, split)?;
     let (source, mut keys) = (&shown.source, None);
     let mut created = match &encrypt {
         None => backup::create_into(source, &mut volumes, &mut list, &options, &stage)?,
@@ -109,14 +98,7 @@ pub fn create(
     if let Some((key, _)) = &keys {
         created.archive_blake3 = key.digest(&created.archive_blake3);
     }
-    let mut files: Vec<Part> = (1..)
-        .zip(volumes.written())
-        .map(|(number, one)| Part {
-            name: split.map_or_else(|| name.clone(), |_| point::volume(&name, number)),
-            bytes: one.bytes,
-            blake3: one.blake3.clone(),
-        })
-        .collect();
+    let mut files = point::parts_of(&name, split, &volumes);
     let manifest = list.written().first().map(|one| Part {
         name: manifest_name.to_owned(),
         bytes: one.bytes,
@@ -147,7 +129,7 @@ pub fn create(
     }
     parts.push(super::part(dir, point::MOUNT_POINTS, &serde_json::to_vec(&hidden)?)?);
     parts.extend(manifest);
-    blockclone::save(context, machine, dir, parts)?;
+    blockclone::save(context, machine, dir, encrypt.as_ref(), parts)?;
     let count = split.map_or(0, |_| u32::try_from(files.len()).unwrap_or(0));
     parts.append(&mut files);
     let facts = Archive {

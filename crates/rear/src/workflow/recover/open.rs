@@ -151,9 +151,9 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
     ));
     let mut unlocker = Unlocker::new(context, &options.keys)?;
     let (origin, files) = verify(context, &seal, &dir, &mut unlocker)?;
+    let clones = blockclone::prove(context, &seal, &layout, &dir, &mut unlocker)?;
     let key = unlocker.into_key();
-    blockclone::prove(context, &seal, &layout, &dir)?;
-    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, origin, shelf, files, key, medium })
+    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, origin, shelf, files, clones, key, medium })
 }
 
 /// The saved layout.
