@@ -201,6 +201,7 @@ mod tests {
         let source = Source {
             root: at("tree"),
             mounts: vec!["/".into()],
+            inner: Vec::new(),
             exclude: Exclude::default(),
             skip_paths: Vec::new(),
             hollow: Vec::new(),

@@ -27,6 +27,9 @@ pub struct Source {
     /// Mount points to capture, as absolute paths in the machine. Each is one filesystem (with its btrfs
     /// subvolumes); every other mount point is archived as an empty directory.
     pub mounts: Vec<PathBuf>,
+    /// Mount points (absolute paths in the machine) that belong to the filesystem around them and are entered like any directory:
+    /// snapshots of nested btrfs subvolumes.
+    pub inner: Vec<PathBuf>,
     /// What to leave out.
     pub exclude: Exclude,
     /// Files and directories (absolute paths in the machine) that are left out completely.
@@ -46,6 +49,7 @@ impl Source {
         Self {
             root: root.into(),
             mounts: vec![PathBuf::from("/")],
+            inner: Vec::new(),
             exclude: Exclude::default(),
             skip_paths: Vec::new(),
             hollow: Vec::new(),

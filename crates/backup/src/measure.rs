@@ -68,6 +68,7 @@ mod tests {
         let source = Source {
             root: dir.path().to_owned(),
             mounts: vec!["/".into()],
+            inner: Vec::new(),
             exclude: Exclude::new(&["/cache/*".to_owned()]).unwrap(),
             skip_paths: vec!["/image".into()],
             hollow: vec!["/swap".into()],

@@ -126,6 +126,7 @@ pub struct Walk<'a, S> {
     /// First name of each file with several names, and how many are still to come.
     links: HashMap<FileId, (Vec<u8>, u32)>,
     mounts: HashSet<Vec<u8>>,
+    inner: HashSet<Vec<u8>>,
     skip: HashSet<Vec<u8>>,
     /// What alone is archived.
     only: Option<Part>,
@@ -183,6 +184,7 @@ impl<'a, S: Sink> Walk<'a, S> {
             xattrs: Xattrs::new(),
             links: HashMap::new(),
             mounts: source.mounts.iter().map(|path| stored_path(path)).collect(),
+            inner: source.inner.iter().map(|path| stored_path(path)).collect(),
             skip: source.skip_paths.iter().map(|path| stored_path(path)).collect(),
             only: source.only.as_ref().map(|only| Part::new(only, &source.mounts)),
             hollow,
@@ -327,7 +329,7 @@ impl<'a, S: Sink> Walk<'a, S> {
         if let Some((_, dev)) = parent {
             // A btrfs subvolume has a device number of its own and is no mount: it is entered.
             let is_mount = stat.mount_root.unwrap_or(stat.dev != dev);
-            if is_mount && !self.mounts.contains(path) {
+            if is_mount && !self.mounts.contains(path) && !self.inner.contains(path) {
                 self.borders.insert(path.to_vec());
                 // Not opened: that could wake an automounter, or wait for a dead server for ever.
                 self.sink.entry(stat.entry(path.to_vec(), Kind::Directory), 1)?;

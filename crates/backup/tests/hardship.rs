@@ -222,6 +222,55 @@ fn other_filesystems_are_empty_directories_unless_captured() {
 }
 
 #[test]
+fn a_mount_that_belongs_to_the_filesystem_around_it_is_entered() {
+    if !sys::info::is_root() {
+        return eprintln!("note: not root: mounts are not tested");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (tree, nested) = (dir.path().join("tree"), dir.path().join("nested"));
+    for path in [tree.join("a/nested"), tree.join("a/other"), nested.join("deep")] {
+        std::fs::create_dir_all(path).unwrap();
+    }
+    std::fs::write(nested.join("one"), b"1").unwrap();
+    std::fs::hard_link(nested.join("one"), nested.join("two")).unwrap();
+    std::fs::write(nested.join("deep/f"), b"").unwrap();
+    let mut mounts = sys::mount::Mounts::default();
+    for name in ["a/nested", "a/other"] {
+        match sys::mount::Mount::bind_one(&nested, &tree.join(name)) {
+            Ok(mount) => mounts.push(mount),
+            Err(error) => return eprintln!("note: nothing can be mounted here ({error}); not tested"),
+        }
+    }
+    let inner = vec![PathBuf::from("/a/nested")];
+    let only = backup::Only { paths: vec!["/a".into()], directories: Vec::new() };
+    // What is asked for on the filesystem around it is asked for in it.
+    for only in [None, Some(only)] {
+        let source = Source { inner: inner.clone(), only, ..source(&tree) };
+        let made = create(&source, dir.path());
+        assert_eq!(made.problems, []);
+        assert_eq!(
+            names(dir.path()),
+            [
+                ".",
+                "a",
+                "a/nested",
+                "a/nested/one",
+                "a/nested/two",
+                "a/nested/deep",
+                "a/nested/deep/f",
+                "a/other"
+            ]
+        );
+    }
+    let manifest = Stored::open(&dir.path().join("a.manifest")).unwrap();
+    let links = ManifestReader::of(&manifest).unwrap().filter_map(Result::ok);
+    let links: Vec<_> = links.filter(|entry| entry.kind == backup::Kind::HardLink).collect();
+    assert_eq!(links.len(), 1);
+    assert_eq!(links[0].link, b"a/nested/one");
+    mounts.unmount().unwrap();
+}
+
+#[test]
 fn a_full_filesystem_is_named() {
     if !sys::info::is_root() {
         return eprintln!("note: not root: a full filesystem is not tested");

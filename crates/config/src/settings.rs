@@ -132,6 +132,8 @@ pub struct Settings {
     pub backup_encrypt_passphrase: Option<Secret>,
     #[serde(skip)]
     pub backup_encrypt_identity: Option<PathBuf>,
+    /// Whether files are read from snapshots.
+    pub backup_snapshot: Tristate,
     pub restic_repository: String,
     #[serde(skip)]
     pub restic_password: Option<Secret>,
@@ -264,6 +266,11 @@ impl Settings {
             backup_threads: r.number("BACKUP_THREADS").or(compression.threads).unwrap_or(0),
             compression,
             backup_nice: nice(r),
+            backup_snapshot: match r.word("BACKUP_SNAPSHOT").as_deref() {
+                Some("yes") => Tristate::Yes,
+                Some("no") => Tristate::No,
+                _ => Tristate::Auto,
+            },
             backup_ionice: match r.word("BACKUP_IONICE").as_deref() {
                 Some("low") => IoPriority::Low,
                 Some("idle") => IoPriority::Idle,

@@ -255,6 +255,12 @@ fn the_compression_is_what_the_options_or_the_suffix_say() {
     let pigz = "BACKUP_PROG_COMPRESS_OPTIONS=( --use-compress-program=\"pigz -p 3\" )\nBACKUP_PROG_COMPRESS_SUFFIX=.tgz";
     assert_eq!(of(pigz), (Codec::Gzip, None, ".tgz".into()));
     assert_eq!(good(pigz).settings.backup_threads, 3);
+    for (text, wanted) in
+        [("", Tristate::Auto), ("auto", Tristate::Auto), ("yes", Tristate::Yes), ("no", Tristate::No)]
+    {
+        let text = if text.is_empty() { String::new() } else { format!("BACKUP_SNAPSHOT={text}") };
+        assert_eq!(good(&text).settings.backup_snapshot, wanted, "{text}");
+    }
     assert_eq!(good(&format!("{pigz}\nBACKUP_THREADS=2")).settings.backup_threads, 2);
     for (text, wanted) in [
         ("BACKUP_PROG_COMPRESS_OPTIONS=( --lzop )", "lzop"),
@@ -263,6 +269,7 @@ fn the_compression_is_what_the_options_or_the_suffix_say() {
         ("BACKUP_NICE=20", "BACKUP_NICE"),
         ("BACKUP_SPLIT_SIZE=1", "at least 16"),
         ("BACKUP_IONICE=best", "BACKUP_IONICE"),
+        ("BACKUP_SNAPSHOT=maybe", "auto, yes, no"),
     ] {
         assert!(bad(text).to_string().contains(wanted), "{text}");
     }

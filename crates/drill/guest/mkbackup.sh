@@ -14,12 +14,32 @@ mkdir -p /etc/rear
 sync
 umount $share || fail "cannot detach the share"
 
+# Two files that are written in turn while the backup runs, one of which is read first and the other last: as of one moment, the
+# first is as far as the second, or one ahead.
+write_in_turn() {
+    n=0
+    while :; do
+        n=$((n + 1))
+        for at in 0-drill zz-drill; do
+            echo $n > /$at/new
+            mv /$at/new /$at/number
+        done
+        sleep 0.2
+    done
+}
+if [ -n "$SNAPSHOTS" ]; then
+    mkdir -p /0-drill /zz-drill
+    write_in_turn &
+    writer=$!
+fi
+
 echo "== rear mkbackup"
 command time -f 'seconds %e\nuser %U\nsystem %S\nrss_kib %M' -o $out/time rear $REAR_OPTIONS mkbackup > $out/mkbackup.log 2>&1
 code=$?
 cat $out/mkbackup.log
 cat $out/time
 cp -r /var/log/rear $out/log-rear 2>/dev/null
+[ -z "$SNAPSHOTS" ] || kill $writer
 [ $code = 0 ] || fail "rear mkbackup ended with exit code $code"
 
 iso=
@@ -34,6 +54,21 @@ mkdir -p /run/iso
 if mount -o loop,ro "$iso" /run/iso; then
     find /run/iso -type f -printf '%s %P\n' > $out/iso-files
     umount /run/iso
+fi
+if [ -n "$SNAPSHOTS" ]; then
+    echo "== snapshots"
+    still=$(sed -n 's/^.*as of this moment: \([^;]*\).*$/\1/p' $out/mkbackup.log | tr -d ' ' | head -n 1)
+    for mount in $SNAPSHOTS; do
+        case ",$still," in *",$mount,"*) ;; *) fail "$mount was not read from a snapshot, but: $still" ;; esac
+    done
+    rear restore /0-drill/number /zz-drill/number --from "$iso" --to /run/moment || fail "the two files are not in the backup"
+    first=$(cat /run/moment/0-drill/number) last=$(cat /run/moment/zz-drill/number)
+    echo "read first: $first, read last: $last, now: $(cat /zz-drill/number)"
+    [ "$first" = "$last" ] || [ "$first" = $((last + 1)) ] || fail "the files are not of one moment: $first and $last"
+    [ "$(cat /zz-drill/number)" -gt $((last + 5)) ] || fail "nothing was written while the backup ran"
+    ! lvs --noheadings -o lv_name,lv_tags | grep rear-backup || fail "a snapshot is left"
+    findmnt -rno TARGET -t btrfs | while read -r mount; do btrfs subvolume list "$mount"; done > $out/subvolumes
+    ! grep rear-backup $out/subvolumes || fail "a snapshot of a btrfs is left"
 fi
 if [ -f /run/drill-work/faults.sh ]; then
     echo "== wrong conditions and interruptions"

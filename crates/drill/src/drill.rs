@@ -276,8 +276,13 @@ impl<'a> Drill<'a> {
             None => "the base machine's".to_owned(),
         };
         let spec = &self.scenario.machine;
-        let parts =
-            [path(&installed.dir), program, spec.options.clone(), spec.config.clone().unwrap_or_default()];
+        let parts = [
+            path(&installed.dir),
+            program,
+            spec.options.clone(),
+            spec.config.clone().unwrap_or_default(),
+            spec.snapshots.join(" "),
+        ];
         Ok(key(parts.iter().map(|part| part.as_bytes()).chain([MKBACKUP.as_bytes()])))
     }
 
@@ -296,7 +301,11 @@ impl<'a> Drill<'a> {
         let share = Share::new(
             self.source.join("backup"),
             MKBACKUP,
-            &[("HOST", &spec.host), ("REAR_OPTIONS", &spec.options)],
+            &[
+                ("HOST", &spec.host),
+                ("REAR_OPTIONS", &spec.options),
+                ("SNAPSHOTS", &spec.snapshots.join(" ")),
+            ],
         )?;
         if let Some(rear) = &self.rear {
             copy(self.lab, rear, &share.dir.join("rear"))?;

@@ -20,8 +20,9 @@ impl std::fmt::Display for Change {
 }
 
 /// Properties that change without anybody changing the layout: kernel names over boots (of a device, and of the paths to a
-/// disk), space in use, what is swapped on at the moment; and the geometry of a FAT, which not every version of its tool can be told.
-const VOLATILE: [&str; 5] = ["path", "paths", "used", "active", "geometry"];
+/// disk), space in use, what is swapped on at the moment; how often something was done in a thin pool (each snapshot counts, also one
+/// that is gone again); and the geometry of a FAT, which not every version of its tool can be told.
+const VOLATILE: [&str; 6] = ["path", "paths", "used", "active", "transaction_id", "geometry"];
 
 /// Differences from `old` to `new`, in the order of the old layout, new things last. Empty means the same.
 pub fn diff(old: &Layout, new: &Layout) -> Vec<Change> {
@@ -108,5 +109,37 @@ fn walk(what: &str, key: &str, old: &Value, new: &Value, changes: &mut Vec<Chang
         (a, b) => {
             changes.push(Change { what: what.to_owned(), how: format!("has {key} {b} instead of {a}") })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Firmware, LvmSection, LvmValue, Machine, VolumeGroup};
+
+    #[test]
+    fn a_snapshot_that_came_and_went_is_no_change() {
+        let layout = |transaction: i64, chunk: i64| {
+            let segment = LvmSection::from([
+                ("transaction_id".to_owned(), LvmValue::Number(transaction)),
+                ("chunk_size".to_owned(), LvmValue::Number(chunk)),
+            ]);
+            let pool = LvmSection::from([("segment1".to_owned(), LvmValue::Section(segment))]);
+            let mut layout = Layout::new(Machine {
+                hostname: String::new(),
+                firmware: Firmware::Bios,
+                architecture: String::new(),
+                system: String::new(),
+            });
+            layout.groups.push(VolumeGroup {
+                name: "vg".into(),
+                uuid: "u".into(),
+                physical_volumes: Vec::new(),
+                metadata: LvmSection::from([("pool".to_owned(), LvmValue::Section(pool))]),
+            });
+            layout
+        };
+        assert_eq!(diff(&layout(1, 128), &layout(3, 128)), []);
+        assert_eq!(diff(&layout(1, 128), &layout(1, 256)).len(), 1);
     }
 }

@@ -32,6 +32,7 @@ fn main() {
             let source = Source {
                 root: PathBuf::from(&arguments[2]),
                 mounts: vec!["/".into()],
+                inner: Vec::new(),
                 exclude: Exclude::default(),
                 skip_paths: Vec::new(),
                 hollow: Vec::new(),

@@ -112,6 +112,11 @@ impl Taken {
         }
     }
 
+    /// Whether there is no snapshot.
+    pub fn is_empty(&self) -> bool {
+        self.volumes.is_empty() && self.filesystems.is_empty()
+    }
+
     /// Each filesystem with what it is read from.
     pub fn seats(&self) -> &[Seat] {
         &self.seats

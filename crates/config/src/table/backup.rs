@@ -47,6 +47,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("BACKUP_NICE", Kind::Number, "", "How far mkbackup stands back from other programs for the processor: 0 (or empty) to 19, as `nice` counts. It holds for the whole run and all programs that it starts. New in this program."),
     Setting::new("BACKUP_IONICE", Kind::Word, "", "How far mkbackup stands back from other programs for the disks, where the kernel's I/O scheduler knows priorities (BFQ does): `low` takes the lowest share, `idle` reads only while nobody else does and may take very long. It holds for the whole run. New in this program.")
         .allowed(&["(empty)", "low", "idle"]),
+    Setting::new("BACKUP_SNAPSHOT", Kind::Word, "auto", "Whether files are read from snapshots that are made when the backup begins and removed when it ends, so that all files are of one moment. `auto`: each filesystem that lies directly on a logical volume (ext2, ext3, ext4, XFS) where the volume group or the thin pool has room, and each btrfs; the others are read as they are while they change. `yes`: the run is refused where a captured filesystem on LVM or a btrfs cannot be read from a snapshot; what lies on partitions, arrays and encrypted containers is read as it is even then, for nothing can snapshot it. `no`: never. A line of the run says what is read from where. New in this program.")
+        .allowed(&["auto", "yes", "no"]),
     Setting::text("BACKUP_PROG_ARCHIVE", "", "File name of the archive.")
         .ignored("The archive has the name that this program gives it, and its manifest beside it.")
         .quiet(&["backup"]),

@@ -120,6 +120,9 @@ pub struct Spec {
     /// Options of `rear` before its command.
     #[serde(default)]
     pub options: String,
+    /// Mount points that its backup must read from snapshots, while files are written.
+    #[serde(default)]
+    pub snapshots: Vec<String>,
     /// Packages beside those that every machine has.
     #[serde(default)]
     pub packages: Vec<String>,

@@ -173,10 +173,10 @@ impl Engine for Out {
         let stage = context.ui.stage_of("save", job.machine.data_bytes());
         let options = context.archive_options();
         let name = Self::name(context, FILES, job.id);
-        let saved = repository.save(&files.source, &manifest, &name, &options, &stage)?;
+        let saved = files.judge(repository.save(&files.source, &manifest, &name, &options, &stage))?;
         let is_part = files.source.only.is_some();
         let hidden = serde_json::to_vec(&files.hidden)?;
-        files.unmount()?;
+        files.unmount(context)?;
         for problem in &saved.problems {
             tracing::warn!(path = %problem.path.display(), kind = ?problem.kind, "{}", problem.detail);
         }

@@ -228,19 +228,19 @@ impl Engine for Trees {
         let files = Files::show(context, job.machine, &skip)?;
         let options = context.archive_options();
         let stage = context.ui.stage_of("read", job.machine.data_bytes());
-        let read = building.read(&files.source, &options, &stage)?;
+        let read = files.judge(building.read(&files.source, &options, &stage))?;
         source::refuse_unreadable(&read.problems)?;
         stage.done(format!("{} files, {}", read.totals.files, Bytes(read.totals.bytes)));
         source::refuse_empty(read.totals.files, files.source.only.is_some())?;
         let stage = context.ui.stage("transfer");
-        let saved = building.transfer(read, &options).map_err(explain)?;
+        let saved = files.judge(building.transfer(read, &options).map_err(explain))?;
         let name = &run.0;
         stage.done(format!("tree {name} at {}: its content was compared with this machine's", self.home));
         for problem in saved.problems.iter().filter(|problem| problem.kind != ProblemKind::Skipped).take(10) {
             context.ui.warn(format!("{}: {}", problem.path.display(), problem.detail));
         }
         let hidden = serde_json::to_vec(&files.hidden)?;
-        files.unmount()?;
+        files.unmount(context)?;
         std::fs::copy(&saved.manifest, job.dir.join(point::MANIFEST))?;
         let content = Content {
             method: METHOD.into(),

@@ -27,6 +27,7 @@ pub mod encrypt;
 mod medium;
 mod priority;
 mod recipe;
+mod snapshots;
 pub mod source;
 
 pub use medium::utc;
@@ -137,7 +138,11 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     priority::lower(context)?;
 
     let stage = context.ui.stage("probe");
-    let machine = machine::probe(context)?;
+    let mut machine = machine::probe(context)?;
+    // We hold the lock, so no other run uses them. They are no part of the machine.
+    if snapshots::remove_leftovers(context, &machine.layout) {
+        machine = machine::probe(context)?;
+    }
     stage.done(format!(
         "{} disk(s) to recover, {} filesystem(s) to archive",
         machine.wanted.disks().count(),
@@ -156,7 +161,7 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     }
     let id = sys::info::random_id()?;
     let mut recipe = recipe::recipe(context, &id, &destinations)?;
-    let facts = check(context, &machine, &destinations, &mut recipe, engine.as_deref())?;
+    let facts = check(context, what, &machine, &destinations, &mut recipe, engine.as_deref())?;
     // Of a medium alone, the engine has only said what must be carried.
     let engine = engine.as_deref_mut().filter(|_| destinations.files);
 
@@ -223,6 +228,7 @@ struct Made {
 /// Refuses, before any work, what could not be recovered.
 fn check(
     context: &Context,
+    what: What,
     machine: &Machine,
     destinations: &Destinations,
     recipe: &mut image::Recipe<'_>,
@@ -261,6 +267,10 @@ fn check(
     }
     if destinations.files {
         archive::refuse_lifeless(context, &mut refusals)?;
+        snapshots::check(context, machine, &mut refusals)?;
+    }
+    if settings.backup == config::Backup::External && what != What::RescueOnly {
+        snapshots::external(context, &mut refusals);
     }
     if destinations.archive {
         encrypt::check(context, &mut refusals);

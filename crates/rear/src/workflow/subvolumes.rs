@@ -24,8 +24,12 @@ fn btrfs_of(device: &Device) -> Option<&Btrfs> {
     }
 }
 
-/// Shows each of these parts, so that they can be archived. They are unmounted with what is returned.
-pub fn show(layout: &Layout, tops: &[Top]) -> Result<(Vec<View>, Mounts)> {
+/// Shows each of these parts, from its snapshot where there is one, so that they can be archived. They are unmounted with what is returned.
+pub fn show(
+    layout: &Layout,
+    tops: &[Top],
+    mut taken: Option<&mut snapshot::Taken>,
+) -> Result<(Vec<View>, Mounts)> {
     let (mut views, mut mounts) = (Vec::new(), Mounts::default());
     for (number, top) in tops.iter().enumerate() {
         let device = layout
@@ -33,8 +37,14 @@ pub fn show(layout: &Layout, tops: &[Top]) -> Result<(Vec<View>, Mounts)> {
             .ok_or_else(|| Failure::failed(format!("the btrfs {} is not there", top.device)))?;
         let place = Path::new(SHOWN).join(number.to_string());
         sys::fs::create_dir_private(&place)?;
-        let options = format!("subvol={}", top.root);
-        mounts.push(mount_quietly(&device.path, &place, &options)?);
+        let still = match &mut taken {
+            Some(taken) => taken.show(&top.mount_point, &place, &mut mounts)?,
+            None => false,
+        };
+        if !still {
+            let options = format!("subvol={}", top.root);
+            mounts.push(mount_quietly(&device.path, &place, &options)?);
+        }
         views.push(View { root: place, at: PathBuf::from(&top.mount_point) });
     }
     Ok((views, mounts))

@@ -28,7 +28,7 @@ pub(super) fn data_bytes(context: &Context, machine: &Machine, destinations: &De
     }
     let shown = Files::seen(context, machine, &destinations.own().collect::<Vec<_>>())?;
     let measured = backup::measure(&shown.source, &context.archive_options())?;
-    shown.unmount()?;
+    shown.unmount(context)?;
     Ok(measured.min(used))
 }
 
@@ -86,11 +86,12 @@ pub fn create(
     let mut volumes = point::volumes(dir, &name, split)?;
     let (source, mut keys) = (&shown.source, None);
     let mut created = match &encrypt {
-        None => backup::create_into(source, &mut volumes, &mut list, &options, &stage)?,
+        None => shown.judge(backup::create_into(source, &mut volumes, &mut list, &options, &stage))?,
         Some(encrypt) => {
             let mut archive = Encrypted::begin(&encrypt.lock, &mut volumes)?;
             let mut manifest = Encrypted::begin(&encrypt.lock, &mut list)?;
-            let created = backup::create_into(source, &mut archive, &mut manifest, &options, &stage)?;
+            let made = backup::create_into(source, &mut archive, &mut manifest, &options, &stage);
+            let created = shown.judge(made)?;
             keys = Some((archive.key().clone(), manifest.key().clone()));
             created
         }
@@ -106,7 +107,7 @@ pub fn create(
     });
 
     let hidden = std::mem::take(&mut shown.hidden);
-    shown.unmount()?;
+    shown.unmount(context)?;
 
     for problem in &created.problems {
         tracing::warn!(path = %problem.path.display(), kind = ?problem.kind, "{}", problem.detail);

@@ -4,12 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use backup::{Exclude, Only, Problem, ProblemKind, Source};
+use snapshot::Taken;
 use sys::mount::{Mount, Mounts};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::workflow::beneath::{self, MountPoint};
 use crate::workflow::machine::Machine;
+use crate::workflow::mkbackup::snapshots;
 use crate::workflow::subvolumes;
 
 /// Fewer entries are no machine, unless its owner asked for a part of it.
@@ -46,53 +48,106 @@ pub struct Files {
     pub hidden: Vec<MountPoint>,
     /// In the order in which they are taken down.
     mounts: Vec<Mounts>,
+    /// Below the mounts, so that they go away after them.
+    taken: Option<Taken>,
 }
 
 impl Files {
-    /// Shows each captured filesystem alone. `skip`: our own results and work in progress.
+    /// Shows each captured filesystem alone, as it is at this moment where it can be read from a snapshot (BACKUP_SNAPSHOT), and
+    /// says which these are. `skip`: our own results and work in progress.
     pub fn show(context: &Context, machine: &Machine, skip: &[PathBuf]) -> Result<Self> {
-        let mounts: Vec<PathBuf> = machine.coverage.mounts.iter().map(PathBuf::from).collect();
-        let (root, exposed, hidden) = expose(&mounts)?;
-        let mut files = Self::under(context, machine, skip, root)?;
+        let mut taken = snapshots::take(context, machine)?;
+        // From here on, mounts are dropped before what they show.
+        let Exposed { root, mounts, hidden } = expose(&captured(machine), taken.as_mut())?;
+        if taken.as_ref().is_some_and(|taken| !taken.is_empty()) && root == Path::new("/") {
+            return Err(
+                Failure::failed("what is mounted changed while snapshots were made").hint("run it again")
+            );
+        }
+        let mut files = Self::under(context, machine, skip, root, taken.as_mut())?;
         files.hidden = hidden;
-        files.mounts.push(exposed);
+        files.mounts.push(mounts);
+        files.taken = taken;
+        snapshots::say(context, machine, files.taken.as_ref());
         Ok(files)
     }
 
     /// The same files as anybody sees them: enough to count them.
     pub fn seen(context: &Context, machine: &Machine, skip: &[PathBuf]) -> Result<Self> {
-        Self::under(context, machine, skip, PathBuf::from("/"))
+        Self::under(context, machine, skip, PathBuf::from("/"), None)
     }
 
-    fn under(context: &Context, machine: &Machine, skip: &[PathBuf], root: PathBuf) -> Result<Self> {
-        let (views, tops) = subvolumes::show(&machine.layout, &machine.coverage.tops)?;
+    fn under(
+        context: &Context,
+        machine: &Machine,
+        skip: &[PathBuf],
+        root: PathBuf,
+        mut taken: Option<&mut Taken>,
+    ) -> Result<Self> {
+        let (views, tops) = subvolumes::show(&machine.layout, &machine.coverage.tops, taken.as_deref_mut())?;
+        let mut skip_paths = left_out(machine, skip);
+        skip_paths.extend(taken.iter().flat_map(|taken| taken.own()));
         let source = Source {
             root,
-            mounts: machine.coverage.mounts.iter().map(PathBuf::from).collect(),
+            mounts: captured(machine),
+            inner: taken.as_ref().map(|taken| taken.inner().to_vec()).unwrap_or_default(),
             exclude: exclude(context)?,
-            skip_paths: left_out(machine, skip),
+            skip_paths,
             hollow: hollow(machine),
             views,
             only: only(context, machine),
         };
-        Ok(Self { source, hidden: Vec::new(), mounts: vec![tops] })
+        Ok(Self { source, hidden: Vec::new(), mounts: vec![tops], taken: None })
     }
 
-    /// Takes down what was mounted.
-    pub fn unmount(self) -> Result<()> {
+    /// The result of reading the files; an error where a snapshot ran full meanwhile, whatever was read.
+    pub fn judge<T, E: Into<Failure>>(&self, result: std::result::Result<T, E>) -> Result<T> {
+        match self.taken.as_ref().and_then(Taken::trouble) {
+            Some(trouble) => Err(snapshots::ran_full(&trouble)),
+            None => result.map_err(Into::into),
+        }
+    }
+
+    /// Takes down what was mounted, and removes the snapshots. One that stays is no fault of the backup: it is told, and the next run
+    /// removes it.
+    pub fn unmount(self, context: &Context) -> Result<()> {
         for mounts in self.mounts {
             mounts.unmount()?;
+        }
+        for left in self.taken.map(Taken::remove).unwrap_or_default() {
+            context.ui.warn(format!("{left}; the next run tries it again"));
         }
         Ok(())
     }
 }
 
+/// The mount points of what is captured.
+fn captured(machine: &Machine) -> Vec<PathBuf> {
+    machine.coverage.mounts.iter().map(PathBuf::from).collect()
+}
+
+/// Whether the captured filesystems can be shown each alone.
+pub fn can_be_exposed(machine: &Machine) -> Result<bool> {
+    let shown = expose(&captured(machine), None)?;
+    shown.mounts.unmount()?;
+    Ok(shown.root != Path::new("/"))
+}
+
 /// Where the captured filesystems are shown without what is mounted over them (in our own mount namespace).
 const EXPOSED: &str = "/run/rear/source";
 
-/// Shows each captured filesystem alone: what lies hidden below `/dev`, `/run` or a network mount is a file of this
+/// The captured filesystems, each shown alone.
+struct Exposed {
+    /// The directory that stands for `/`.
+    root: PathBuf,
+    mounts: Mounts,
+    /// The directories that mounts hide.
+    hidden: Vec<MountPoint>,
+}
+
+/// Shows each captured filesystem alone, from its snapshot where there is one: what lies hidden below `/dev`, `/run` or a network mount is a file of this
 /// machine like any other, and comes back. The binds are seen by this process alone.
-fn expose(mounts: &[PathBuf]) -> Result<(PathBuf, Mounts, Vec<MountPoint>)> {
+fn expose(mounts: &[PathBuf], mut taken: Option<&mut Taken>) -> Result<Exposed> {
     let root = Path::new(EXPOSED);
     sys::fs::create_dir_private(root)?;
     let mut exposed = Mounts::default();
@@ -102,15 +157,21 @@ fn expose(mounts: &[PathBuf]) -> Result<(PathBuf, Mounts, Vec<MountPoint>)> {
         if !target.is_dir() {
             // Its directory lies on a filesystem that is not captured (a mount below a mount), and nothing is
             // written to the machine to show it: the tree is read as it is seen.
-            return Ok((PathBuf::from("/"), Mounts::default(), Vec::new()));
+            return Ok(Exposed { root: "/".into(), mounts: Mounts::default(), hidden: Vec::new() });
         }
         if mount != Path::new("/") {
             // Not yet covered by its mount here.
             hidden.push(beneath::read(&target, mount)?);
         }
-        exposed.push(Mount::bind_one(mount, &target)?);
+        let still = match &mut taken {
+            Some(taken) => taken.show(&mount.to_string_lossy(), &target, &mut exposed)?,
+            None => false,
+        };
+        if !still {
+            exposed.push(Mount::bind_one(mount, &target)?);
+        }
     }
-    Ok((root.to_owned(), exposed, hidden))
+    Ok(Exposed { root: root.to_owned(), mounts: exposed, hidden })
 }
 
 /// What the configuration asks for, where that is not everything. Mount points are there in any case.
