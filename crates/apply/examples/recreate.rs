@@ -8,6 +8,9 @@
 //!     recreate plan FILE              what would be done to bring that layout back
 //!     recreate apply FILE             do it
 //!     recreate diff A B               every difference between two layouts; exit code 1 if there are any
+//!     recreate snapshots DIR [strict] snapshots of all that is mounted below /mnt/t, shown below DIR: makes DIR/ready, waits for
+//!                                     DIR/go, prints the file `moment` of each, and removes them
+//!     recreate leftovers              removes the snapshots that a killed run has left
 //!
 //! Containers come back from their headers, or with `new-keys` with a new passphrase; either way the drill's own one
 //! opens them.
@@ -47,8 +50,12 @@ fn main() -> ExitCode {
         ["plan", file] => show(Path::new(file)).map(|()| ExitCode::SUCCESS),
         ["apply", file] => apply(Path::new(file)).map(|()| ExitCode::SUCCESS),
         ["diff", old, new] => diff(Path::new(old), Path::new(new)),
+        ["snapshots", dir] => snapshots(Path::new(dir), false),
+        ["snapshots", dir, "strict"] => snapshots(Path::new(dir), true),
+        ["leftovers"] => leftovers(),
         _ => {
-            Err("use: recreate save FILE [new-keys] [SETTING=NAME...] | plan FILE | apply FILE | diff A B"
+            Err("use: recreate save FILE [new-keys] [SETTING=NAME...] | plan FILE | apply FILE | diff A B | \
+                 snapshots DIR [strict] | leftovers"
                 .into())
         }
     };
@@ -245,4 +252,70 @@ fn diff(old: &Path, new: &Path) -> Result<ExitCode> {
         println!("the volume groups differ:\n{:#?}\n{:#?}", old.groups, new.groups);
     }
     Ok(if changes.is_empty() && !groups { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows everything below `/mnt/t` as it is at one moment, until it is told to go on.
+fn snapshots(dir: &Path, strict: bool) -> Result<ExitCode> {
+    sys::mount::private_namespace()?;
+    let cancel = Cancel::on_signals()?;
+    let sys = sys::Real::new(cancel.clone());
+    let layout = probe::machine(&sys)?;
+    let tested = layout.mounts.iter().filter(|mount| mount.mount_point.starts_with("/mnt/t/"));
+    let places: Vec<snapshot::Place> = tested
+        .map(|mount| snapshot::Place {
+            at: mount.mount_point.clone(),
+            device: mount.device.clone(),
+            fs_type: mount.fs_type.clone(),
+            root: mount.root.clone(),
+        })
+        .collect();
+    let plan = snapshot::Plan::new(&sys, &layout, &places, &[]);
+    for refusal in plan.refusals() {
+        println!("cannot: {refusal}");
+    }
+    if strict && !plan.refusals().is_empty() {
+        return Err("not everything can be read from a snapshot".into());
+    }
+    let mut taken = plan.take(&sys::info::random_id()?, strict, &cancel)?;
+    let mut mounts = sys::mount::Mounts::default();
+    let mut shown = Vec::new();
+    for (number, place) in places.iter().enumerate() {
+        let target = dir.join(number.to_string());
+        std::fs::create_dir_all(&target)?;
+        if taken.show(&place.at, &target, &mut mounts)? {
+            shown.push((place.at.clone(), target));
+        }
+    }
+    for seat in taken.seats() {
+        println!("{}: {:?}", seat.place.at, seat.way);
+    }
+    println!("inner: {:?}", taken.inner());
+    std::fs::write(dir.join("ready"), "")?;
+    while !dir.join("go").exists() && !cancel.is_raised() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    for (at, target) in &shown {
+        match std::fs::read_to_string(target.join("moment")) {
+            Ok(text) => println!("{at} holds {}", text.trim()),
+            Err(error) => println!("{at} is unreadable: {error}"),
+        }
+    }
+    if let Some(trouble) = taken.trouble() {
+        println!("trouble: {trouble}");
+    }
+    mounts.unmount()?;
+    let left = taken.remove();
+    for left in &left {
+        println!("left: {left}");
+    }
+    Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn leftovers() -> Result<ExitCode> {
+    sys::mount::private_namespace()?;
+    let sys = sys::Real::new(Cancel::on_signals()?);
+    let (gone, stay) = snapshot::Leftovers::find(&sys, &probe::machine(&sys)?).remove();
+    gone.iter().for_each(|what| println!("removed {what}"));
+    stay.iter().for_each(|what| println!("stays: {what}"));
+    Ok(if stay.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -314,7 +314,8 @@ fn mapped(volume: &Volume) -> u64 {
 /// Makes the snapshot. A thin one is not active yet: after a power cut the machine must not find it.
 pub(crate) fn make(sys: &dyn Sys, order: &Order, at: &str, name: String, host: &str) -> Result<Made> {
     let mut cmd = Cmd::new("lvcreate").args(["--yes", "--snapshot", "--name", name.as_str()]);
-    cmd = cmd.args(["--addtag", mark::TAG, "--addtag", host]);
+    // A daemon that LVM started for it would keep our mount namespace, and with it the mounted snapshot, after a kill.
+    cmd = cmd.args(["--ignoremonitoring", "--autobackup", "n", "--addtag", mark::TAG, "--addtag", host]);
     cmd = match order.pool {
         Some(_) => cmd.args(["--setactivationskip", "y"]),
         None => cmd.args(["--extents".to_owned(), order.extents.to_string()]),
@@ -327,7 +328,11 @@ pub(crate) fn make(sys: &dyn Sys, order: &Order, at: &str, name: String, host: &
 pub(crate) fn activate(sys: &dyn Sys, made: &Made) -> Result<()> {
     if made.pool.is_some() {
         let name = format!("{}/{}", made.group, made.name);
-        sys.run(&Cmd::new("lvchange").args(["--ignoreactivationskip", "--activate", "y"]).arg(name))?;
+        sys.run(
+            &Cmd::new("lvchange")
+                .args(["--ignoremonitoring", "--ignoreactivationskip", "--activate", "y"])
+                .arg(name),
+        )?;
     }
     Ok(())
 }

@@ -154,3 +154,92 @@ fn a_pool_must_have_room_for_what_changes() {
     thin(&mut seats, "tango", &lines);
     assert!(why(&seats[0]).contains("less than a quarter"), "{}", why(&seats[0]));
 }
+
+/// A door behind which `lvs` prints [`LVS`], and every other program does nothing but be noted.
+#[derive(Default)]
+struct Noted(std::sync::Mutex<Vec<String>>);
+
+impl Sys for Noted {
+    fn run(&self, cmd: &Cmd) -> Result<sys::Output> {
+        if cmd.program() == "lvs" {
+            return Ok(sys::Output { stdout: LVS.into(), ..sys::Output::default() });
+        }
+        self.0.lock().unwrap().push(cmd.line());
+        Ok(sys::Output::default())
+    }
+    fn read(&self, path: &std::path::Path) -> Result<Vec<u8>> {
+        sys::Forbid.read(path)
+    }
+    fn read_at(&self, path: &std::path::Path, offset: u64, len: usize) -> Result<Vec<u8>> {
+        sys::Forbid.read_at(path, offset, len)
+    }
+    fn list(&self, path: &std::path::Path) -> Result<Vec<String>> {
+        sys::Forbid.list(path)
+    }
+    fn read_link(&self, path: &std::path::Path) -> Result<std::path::PathBuf> {
+        sys::Forbid.read_link(path)
+    }
+    fn canonicalize(&self, path: &std::path::Path) -> Result<std::path::PathBuf> {
+        sys::Forbid.canonicalize(path)
+    }
+    fn exists(&self, _: &std::path::Path) -> bool {
+        false
+    }
+    fn which(&self, _: &str) -> Option<std::path::PathBuf> {
+        None
+    }
+    fn usage(&self, path: &std::path::Path) -> Result<sys::FsUsage> {
+        sys::Forbid.usage(path)
+    }
+    fn file(&self, path: &std::path::Path) -> Result<sys::FileFacts> {
+        sys::Forbid.file(path)
+    }
+}
+
+#[test]
+fn nothing_is_removed_without_all_marks() {
+    let host = "rear-host-0011223344556677";
+    let door = Noted::default();
+    for (name, host) in [
+        ("root", host),
+        ("thin", host),
+        ("rear_backup_mine", host),
+        ("rear_backup_gone", host),
+        ("rear_backup_0a1b2c3d4e5f_0", "rear-host-ffffffffffffffff"),
+    ] {
+        let error = remove(&door, "tango", name, host).unwrap_err().to_string();
+        assert!(error.contains("left alone"), "{error}");
+    }
+    assert!(remove(&door, "other", "rear_backup_0a1b2c3d4e5f_0", host).is_err());
+    assert_eq!(*door.0.lock().unwrap(), [""; 0]);
+    remove(&door, "tango", "rear_backup_0a1b2c3d4e5f_0", host).unwrap();
+    assert_eq!(*door.0.lock().unwrap(), ["lvremove --yes tango/rear_backup_0a1b2c3d4e5f_0"]);
+}
+
+#[test]
+fn snapshots_carry_their_marks_from_the_first_moment() {
+    let door = Noted::default();
+    let order = |pool: Option<&str>| Order {
+        group: "tango".into(),
+        volume: "root".into(),
+        size: Bytes(1 << 30),
+        pool: pool.map(str::to_owned),
+        extents: 64,
+    };
+    let classic = make(&door, &order(None), "/", "rear_backup_x_0".into(), "rear-host-1").unwrap();
+    activate(&door, &classic).unwrap();
+    let thin = make(&door, &order(Some("pool")), "/", "rear_backup_x_1".into(), "rear-host-1").unwrap();
+    activate(&door, &thin).unwrap();
+    let start = "lvcreate --yes --snapshot --name";
+    let marks = "--ignoremonitoring --autobackup n --addtag rear-backup --addtag rear-host-1";
+    assert_eq!(
+        *door.0.lock().unwrap(),
+        [
+            format!("{start} rear_backup_x_0 {marks} --extents 64 tango/root"),
+            format!("{start} rear_backup_x_1 {marks} --setactivationskip y tango/root"),
+            "lvchange --ignoremonitoring --ignoreactivationskip --activate y tango/rear_backup_x_1"
+                .to_owned(),
+        ]
+    );
+    assert_eq!(thin.device(), "/dev/tango/rear_backup_x_1");
+}
