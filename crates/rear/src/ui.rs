@@ -19,6 +19,8 @@ pub struct Ui {
     interactive: bool,
     terminal: bool,
     answers: BTreeMap<String, String>,
+    /// What is redrawn at the moment.
+    bars: Mutex<Vec<ProgressBar>>,
 }
 
 impl Ui {
@@ -26,7 +28,7 @@ impl Ui {
     pub fn new(json: bool, verbose: bool, interactive: bool) -> Self {
         let terminal = std::io::stdout().is_terminal() && !json;
         let interactive = interactive && std::io::stdin().is_terminal();
-        Self { json, verbose, interactive, terminal, answers: BTreeMap::new() }
+        Self { json, verbose, interactive, terminal, answers: BTreeMap::new(), bars: Mutex::default() }
     }
 
     /// Answers given in advance, each `ID=ANSWER`.
@@ -50,11 +52,20 @@ impl Ui {
         self.interactive || self.answers.contains_key(id)
     }
 
+    /// Does what uses the terminal, while nothing is redrawn on it.
+    fn aside<T>(&self, act: impl FnOnce() -> T) -> T {
+        let bar = self.bars.lock().ok().and_then(|bars| bars.last().cloned());
+        match bar {
+            Some(bar) => bar.suspend(act),
+            None => act(),
+        }
+    }
+
     /// Text for people; nothing in JSON mode.
     pub fn say(&self, text: impl AsRef<str>) {
         tracing::info!("{}", text.as_ref());
         if !self.json {
-            out(text.as_ref());
+            self.aside(|| out(text.as_ref()));
         }
     }
 
@@ -62,7 +73,7 @@ impl Ui {
     pub fn explain(&self, text: impl AsRef<str>) {
         tracing::info!("{}", text.as_ref());
         if self.verbose && !self.json {
-            out(text.as_ref());
+            self.aside(|| out(text.as_ref()));
         }
     }
 
@@ -73,7 +84,7 @@ impl Ui {
         if self.json {
             self.event(&json!({"event": "warning", "text": text}));
         } else {
-            err(&format!("warning: {}", indent(text, "         ")));
+            self.aside(|| err(&format!("warning: {}", indent(text, "         "))));
         }
     }
 
@@ -84,10 +95,12 @@ impl Ui {
             self.event(&json!({"event": "error", "code": failure.code as i32, "text": failure.message,
                                "hint": failure.hint}));
         } else {
-            err(&format!("error: {}", indent(&failure.message, "       ")));
-            if let Some(hint) = &failure.hint {
-                err(&format!("hint:  {}", indent(hint, "       ")));
-            }
+            self.aside(|| {
+                err(&format!("error: {}", indent(&failure.message, "       ")));
+                if let Some(hint) = &failure.hint {
+                    err(&format!("hint:  {}", indent(hint, "       ")));
+                }
+            });
         }
     }
 
@@ -124,13 +137,8 @@ impl Ui {
             return Err(Failure::refused(format!("the question {id} needs an answer: {question}"))
                 .hint(format!("answer it in advance with --answer {id}=..., or run rear on a terminal")));
         }
-        write!(std::io::stdout(), "{question} ")?;
-        std::io::stdout().flush()?;
-        wait_for_input(cancel)?;
-        let mut line = String::new();
-        if std::io::stdin().lock().read_line(&mut line)? == 0 {
-            return Err(Failure::refused(format!("no answer to the question {id}")));
-        }
+        let line = self.aside(|| read_answer(question, cancel))?;
+        let line = line.ok_or_else(|| Failure::refused(format!("no answer to the question {id}")))?;
         Ok(line.trim().to_owned())
     }
 
@@ -142,17 +150,21 @@ impl Ui {
                 .hint("run rear on a terminal: a passphrase cannot be given in advance"));
         }
         let quiet = Quiet::begin();
-        write!(std::io::stdout(), "{question} ")?;
-        std::io::stdout().flush()?;
-        wait_for_input(cancel)?;
-        let mut line = String::new();
-        let read = std::io::stdin().lock().read_line(&mut line);
+        let line = self.aside(|| read_answer(question, cancel));
         drop(quiet);
-        if read? == 0 {
-            return Err(Failure::refused(format!("no answer to the question {id}")));
-        }
+        let line = line?.ok_or_else(|| Failure::refused(format!("no answer to the question {id}")))?;
         Ok(sys::Secret::new(line.trim_end_matches(['\n', '\r'])))
     }
+}
+
+/// Asks, and reads a line; `None` at the end of the input.
+fn read_answer(question: &str, cancel: &sys::Cancel) -> Result<Option<String>> {
+    write!(std::io::stdout(), "{question} ")?;
+    std::io::stdout().flush()?;
+    wait_for_input(cancel)?;
+    let mut line = String::new();
+    let count = std::io::stdin().lock().read_line(&mut line)?;
+    Ok((count > 0).then_some(line))
 }
 
 /// Switches the echo of the terminal off until it is dropped; a standard input that is none has none.
@@ -271,6 +283,9 @@ impl<'a> Stage<'a> {
             }
             bar.set_prefix(name);
             bar.enable_steady_tick(Duration::from_millis(200));
+            if let Ok(mut bars) = ui.bars.lock() {
+                bars.push(bar.clone());
+            }
             bar
         });
         let now = Instant::now();
@@ -301,12 +316,20 @@ impl<'a> Stage<'a> {
     pub fn done(mut self, text: impl AsRef<str>) {
         let seconds = self.started.elapsed().as_secs_f64();
         // Taken away: clearing it a second time, when this value is dropped, would clear the line printed below.
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
+        self.end();
         let text = text.as_ref();
         self.ui.say(format!("{:<10} {text}  ({})", self.name, duration(seconds)));
         self.ui.event(&json!({"event": "done", "stage": self.name, "seconds": seconds, "text": text}));
+    }
+
+    /// Takes the bar away.
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+            if let Ok(mut bars) = self.ui.bars.lock() {
+                bars.retain(|bar| !bar.is_finished());
+            }
+        }
     }
 
     fn plain_progress(&self) {
@@ -348,9 +371,7 @@ impl backup::Progress for Stage<'_> {
 
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.end();
     }
 }
 
