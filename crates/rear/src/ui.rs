@@ -269,7 +269,7 @@ impl<'a> Stage<'a> {
                 None => ProgressBar::new_spinner(),
             };
             let template = match total {
-                Some(_) => "{prefix:<10} [{bar:30}] {bytes}/{total_bytes}  {msg}  {left}",
+                Some(_) => "{prefix:<10} [{wide_bar}] {bytes}/{total_bytes}  {msg}  {left}",
                 None => "{prefix:<10} {spinner} {msg}",
             };
             if let Ok(style) = ProgressStyle::with_template(template) {
