@@ -31,5 +31,5 @@ pub use load::{Config, ConfigFile, Effective, Origin, Plain, Sources, defaults, 
 pub use location::Location;
 pub use quote::quote;
 pub use reference::reference_markdown;
-pub use settings::{Backup, IoPriority, IsoDefault, Output, Settings, SshFiles, Tristate};
+pub use settings::{Address, Backup, IoPriority, IsoDefault, Output, Settings, SshFiles, Tristate};
 pub(crate) use values::Value;

@@ -97,6 +97,34 @@ pub enum IoPriority {
     Idle,
 }
 
+/// An address that may have a password in it: it is shown without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address(String);
+
+impl Address {
+    /// The whole of it, for whoever goes there.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", crate::diagnostic::mask_url_password(&self.0))
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&crate::diagnostic::mask_url_password(&self.0))
+    }
+}
+
 /// Every setting that works. The meaning of each field is in [`crate::table`] under its name in capitals.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs, reason = "each is documented once, in the table, from which the manual is made")]
@@ -134,12 +162,22 @@ pub struct Settings {
     pub backup_encrypt_identity: Option<PathBuf>,
     /// Whether files are read from snapshots.
     pub backup_snapshot: Tristate,
-    pub restic_repository: String,
+    pub restic_repository: Address,
     #[serde(skip)]
     pub restic_password: Option<Secret>,
     /// Not shown either: where a secret lies is nobody else's business.
     #[serde(skip)]
     pub restic_password_file: Option<PathBuf>,
+    pub restic_rest_username: String,
+    #[serde(skip)]
+    pub restic_rest_password: Option<Secret>,
+    pub restic_cacert: Option<PathBuf>,
+    pub aws_access_key_id: String,
+    #[serde(skip)]
+    pub aws_secret_access_key: Option<Secret>,
+    #[serde(skip)]
+    pub aws_shared_credentials_file: Option<PathBuf>,
+    pub aws_default_region: String,
     pub keep_last: u32,
     pub keep_daily: u32,
     pub keep_weekly: u32,
@@ -279,9 +317,16 @@ impl Settings {
             backup_encrypt_recipients,
             backup_encrypt_passphrase,
             backup_encrypt_identity: r.path("BACKUP_ENCRYPT_IDENTITY"),
-            restic_repository: r.text("RESTIC_REPOSITORY"),
+            restic_repository: Address(r.text("RESTIC_REPOSITORY")),
             restic_password: r.secret("RESTIC_PASSWORD"),
             restic_password_file: r.path("RESTIC_PASSWORD_FILE"),
+            restic_rest_username: r.text("RESTIC_REST_USERNAME"),
+            restic_rest_password: r.secret("RESTIC_REST_PASSWORD"),
+            restic_cacert: r.path("RESTIC_CACERT"),
+            aws_access_key_id: r.text("AWS_ACCESS_KEY_ID"),
+            aws_secret_access_key: r.secret("AWS_SECRET_ACCESS_KEY"),
+            aws_shared_credentials_file: r.path("AWS_SHARED_CREDENTIALS_FILE"),
+            aws_default_region: r.text("AWS_DEFAULT_REGION"),
             keep_last: r.count("KEEP_LAST"),
             keep_daily: r.count("KEEP_DAILY"),
             keep_weekly: r.count("KEEP_WEEKLY"),

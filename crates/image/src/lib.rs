@@ -31,4 +31,4 @@ pub use build::{Image, build, check};
 pub use error::Error;
 pub use kernel::find_kernel;
 pub use password::{hash_password, verify_password};
-pub use recipe::{Means, Payload, Recipe, RescueConfig, Ssh};
+pub use recipe::{Means, Payload, Reach, Recipe, RescueConfig, Ssh};

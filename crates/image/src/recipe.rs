@@ -137,4 +137,20 @@ pub struct Means {
     pub ignore_errors: bool,
     /// Options of rsync.
     pub rsync_options: Vec<String>,
+    /// How the server of a repository is reached.
+    #[serde(default)]
+    pub reach: Reach,
+}
+
+/// What a server is told by whom it is asked, without what it is told in secret: recovery asks for that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// The user.
+    pub user: String,
+    /// The name of an access key.
+    pub key_id: String,
+    /// The region of an object store.
+    pub region: String,
+    /// The file with the certificates of the authorities to trust, where it is not the system's own.
+    pub authorities: Option<PathBuf>,
 }

@@ -175,7 +175,8 @@ pub struct List {
     /// List what matches of the files: a path with all below it, a name in any directory, or a pattern with * ? [ ]
     #[arg(value_name = "PATH")]
     pub path: Vec<String>,
-    /// Look there instead of at the configured destination: an ISO file, a drive, or a directory
+    /// Look there instead of at the configured destination: an ISO file, a drive, a directory, or
+    /// snapshot:ID of the repository
     #[arg(long, value_name = "WHERE")]
     pub from: Option<String>,
     /// List all files of the recovery point
@@ -200,7 +201,8 @@ pub struct Verify {
     /// Compare names and sizes with the seal and check the archive's index; read no content
     #[arg(long)]
     pub quick: bool,
-    /// Look there instead of at the configured destination: an ISO file, a drive, or a directory
+    /// Look there instead of at the configured destination: an ISO file, a drive, a directory, or
+    /// snapshot:ID of the repository
     #[arg(long, value_name = "WHERE")]
     pub from: Option<String>,
     /// Of an encrypted backup, compare every byte with the seal, and open nothing: for machines without the key
@@ -228,8 +230,8 @@ pub struct Restore {
     /// Directory that the files go into, each at its path below it; it must be new or empty
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
-    /// Take them from there instead of the configured destination: an ISO file, a drive, a directory, or a tar that
-    /// another program made (backup.tar.gz, or its first volume)
+    /// Take them from there instead of the configured destination: an ISO file, a drive, a directory,
+    /// snapshot:ID of the repository, or a tar that another program made (backup.tar.gz, or its first volume)
     #[arg(long, value_name = "WHERE")]
     pub from: Option<String>,
     /// What opens it.

@@ -1,6 +1,7 @@
 //! What every workflow needs: settings, the door to the machine, the terminal, the stop flag.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use config::{Config, Settings, Sources};
@@ -34,6 +35,8 @@ pub struct Context {
     pub config: Config,
     /// Set when the first write to a disk begins: from then on nothing is as it was.
     pub disks_written: AtomicBool,
+    /// Directories that are needed until the run ends, and go away with it.
+    pub staged: Mutex<Vec<sys::fs::Staging>>,
 }
 
 impl Context {
@@ -59,6 +62,7 @@ impl Context {
             hostname,
             config,
             disks_written: AtomicBool::new(false),
+            staged: Mutex::default(),
         })
     }
 

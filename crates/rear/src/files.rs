@@ -24,6 +24,8 @@ pub struct Carry {
     pub programs: Vec<String>,
     /// Further files, as in COPY_AS_IS.
     pub files: Vec<String>,
+    /// What it must know to ask a server.
+    pub reach: image::Reach,
 }
 
 impl Carry {
@@ -37,7 +39,8 @@ impl Carry {
             "/etc/ssh/ssh_config.d",
         ];
         let there = files.into_iter().filter(|path| context.sys.exists(Path::new(path)));
-        Self { programs: vec!["ssh".into()], files: there.map(str::to_owned).collect() }
+        let files = there.map(str::to_owned).collect();
+        Self { programs: vec!["ssh".into()], files, ..Self::default() }
     }
 }
 
@@ -147,4 +150,40 @@ pub fn origin(content: &Content) -> Result<Box<dyn Origin>> {
         content.method
     ))
     .hint("use the rear on the medium that belongs to it"))
+}
+
+/// What names a recovery point in a repository, for `--from`.
+pub const SNAPSHOT: &str = "snapshot:";
+
+/// A recovery point whose seal lies in the repository with its files.
+pub struct Kept {
+    /// The snapshot with the seal.
+    pub name: String,
+    /// When it was made, in seconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// Its seal; what is wrong with it as a sentence instead.
+    pub seal: Result<Seal>,
+    /// Whether its files are there.
+    pub has_files: bool,
+}
+
+/// This machine's recovery points in the configured repository, the oldest first, with the place; `None` where none is configured.
+pub fn kept(context: &Context) -> Result<Option<(String, Vec<Kept>)>> {
+    #[cfg(feature = "repository")]
+    if context.settings().backup == config::Backup::Restic {
+        return restic::kept(context).map(Some);
+    }
+    let _ = context;
+    Ok(None)
+}
+
+/// Copies the seal of a recovery point in the configured repository, with what lies beside it, into a directory.
+pub fn fetch(context: &Context, name: &str, dir: &Path) -> Result<()> {
+    #[cfg(feature = "repository")]
+    return restic::fetch(context, name, dir);
+    #[cfg(not(feature = "repository"))]
+    {
+        let _ = (context, dir);
+        Err(Failure::refused(format!("{SNAPSHOT}{name}: this rear was built without repositories")))
+    }
 }

@@ -122,6 +122,7 @@ mod tests {
             hostname: "web1".into(),
             config: config::defaults("web1"),
             disks_written: std::sync::atomic::AtomicBool::new(false),
+            staged: Default::default(),
         }
     }
 

@@ -224,8 +224,13 @@ impl Seal {
         let text = place.small(SEAL, SEAL_LIMIT).map_err(|failure| {
             failure.hint("this is no complete recovery point; without its seal nothing is recovered from it")
         })?;
-        let damaged = |why: String| Failure::refused(format!("{} is damaged: {why}", place.shown(SEAL)));
-        let seal: Self = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        Self::parse(&text, &place.shown(SEAL))
+    }
+
+    /// The same of its text, which people know by that name.
+    pub fn parse(text: &[u8], shown: &str) -> Result<Self> {
+        let damaged = |why: String| Failure::refused(format!("{shown} is damaged: {why}"));
+        let seal: Self = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
         if seal.digest.is_some() && seal.digest != seal.own_digest()? {
             return Err(damaged("its own checksum is not right".into()));
         }

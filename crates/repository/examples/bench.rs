@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use backup::{Exclude, Options, Source};
-use repository::{Keep, Location, Repository, Restore, Save};
+use repository::{Access, Keep, Location, Repository, Restore, Save};
 use sys::Secret;
 
 fn main() {
@@ -19,9 +19,9 @@ fn main() {
     let started = std::time::Instant::now();
     let open = |place: &str| {
         let location = Location::parse(place).unwrap();
-        match Repository::open(location.backend().unwrap(), &password) {
+        match Repository::open(location.backend(&Access::default()).unwrap(), &password) {
             Err(repository::Error::Absent { .. }) => {
-                Repository::create(location.backend().unwrap(), &password).unwrap()
+                Repository::create(location.backend(&Access::default()).unwrap(), &password).unwrap()
             }
             result => result.unwrap(),
         }

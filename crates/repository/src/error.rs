@@ -78,6 +78,40 @@ pub enum Error {
         /// Host, process and time of the lock.
         who: String,
     },
+    /// A server was not there, or had no answer but excuses, for as long as it was waited for.
+    #[error("cannot {what}: {place} cannot be reached: {detail}")]
+    Unreachable {
+        /// What was tried, with its object.
+        what: String,
+        /// Where the repository is.
+        place: String,
+        /// What the last try met.
+        detail: String,
+    },
+    /// A server does not know who asks, or permits too little.
+    #[error("{place} refuses access: {detail}")]
+    Denied {
+        /// Where the repository is.
+        place: String,
+        /// What it says.
+        detail: String,
+    },
+    /// A server cannot prove that it is the one that was meant.
+    #[error("no safe connection to {place} can be made: {detail}")]
+    Untrusted {
+        /// Where the repository is.
+        place: String,
+        /// What is wrong with its proof.
+        detail: String,
+    },
+    /// A server that permits to add, and not to remove.
+    #[error(
+        "{place} lets nothing be removed by this user (an append-only server, or a key without that permission)"
+    )]
+    KeepsAll {
+        /// Where the repository is.
+        place: String,
+    },
     /// Reading or writing failed.
     #[error("cannot {what}: {source}")]
     Io {

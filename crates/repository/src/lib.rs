@@ -6,6 +6,7 @@
 //! * [`Repository::restore`] brings back what a manifest names,
 //! * [`Repository::manifest`] makes the manifest of a snapshot from the snapshot alone,
 //! * [`Repository::reachable`] proves, before anything is written to a disk, that all of a snapshot is there,
+//! * [`Repository::files`] reads single files of snapshots,
 //! * [`Repository::check`] reads all data, and names the files that a damage costs,
 //! * [`Repository::retain`] forgets old snapshots of one machine and makes room.
 //!
@@ -30,6 +31,8 @@ mod read;
 mod restore;
 mod retain;
 mod save;
+mod server;
+mod single;
 mod snapshot;
 mod store;
 mod trees;
@@ -40,7 +43,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sys::Secret;
 
+pub use backend::http::{Access, system_authorities};
 pub use backend::local::Local;
+pub use backend::rest::Rest;
+pub use backend::s3::S3;
 pub use backend::sftp::{Address, Sftp};
 pub use backend::{Backend, FileKind};
 pub use check::{Checked, Finding};
@@ -50,6 +56,8 @@ pub use location::Location;
 pub use restore::Restore;
 pub use retain::{Keep, Retained};
 pub use save::{Save, Saved};
+pub use server::{Bucket, Server};
+pub use single::Files;
 pub use snapshot::{Snapshot, TAG};
 
 use crypto::Key;

@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::backend::Backend;
+use crate::backend::http::Access;
 use crate::backend::local::Local;
+use crate::backend::rest::Rest;
+use crate::backend::s3::S3;
 use crate::backend::sftp::{Address, Sftp};
 use crate::error::{Error, Result};
+use crate::server::{Bucket, Server};
 
 /// Where a repository is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,10 +18,14 @@ pub enum Location {
     Local(PathBuf),
     /// A directory of another machine: `sftp:USER@HOST:/srv/restic` or `sftp://USER@HOST:PORT//srv/restic`.
     Sftp(Address),
+    /// A directory of restic's own server: `rest:https://USER@HOST:8000/PATH/`.
+    Rest(Server),
+    /// A bucket of an object store: `s3:https://HOST/BUCKET/PREFIX`.
+    S3(Bucket),
 }
 
 /// What restic knows and this program does not, with what stands before the first colon.
-const OTHERS: [&str; 7] = ["azure", "b2", "gs", "rclone", "rest", "s3", "swift"];
+const OTHERS: [&str; 5] = ["azure", "b2", "gs", "rclone", "swift"];
 
 impl Location {
     /// Reads an address.
@@ -39,25 +47,44 @@ impl Location {
                 None => refuse("write sftp:USER@HOST:/PATH or sftp://USER@HOST:PORT//PATH"),
             };
         }
+        if let Some(rest) = text.strip_prefix("rest:") {
+            return Server::parse(rest).map(Self::Rest).or_else(|detail| refuse(&detail));
+        }
+        if let Some(rest) = text.strip_prefix("s3:") {
+            return Bucket::parse(rest).map(Self::S3).or_else(|detail| refuse(&detail));
+        }
         match text.split_once(':') {
             Some((kind, _)) if OTHERS.contains(&kind) => refuse(&format!(
                 "repositories by {kind} cannot be reached by this version; mount the place as a directory (NFS, CIFS, sshfs) \
                  and name that"
             )),
-            _ => refuse("write the absolute path of a directory, or sftp:USER@HOST:/PATH"),
+            _ => refuse(
+                "write the absolute path of a directory, sftp:USER@HOST:/PATH, rest:https://HOST/PATH or \
+                 s3:https://HOST/BUCKET/PREFIX",
+            ),
         }
     }
 
     /// The means to reach it.
     ///
     /// # Errors
-    /// The other machine cannot be reached.
-    pub fn backend(&self) -> Result<Box<dyn Backend>> {
+    /// The other machine cannot be reached, or nothing proves who it is.
+    pub fn backend(&self, access: &Access) -> Result<Box<dyn Backend>> {
+        let place = self.to_string();
         match self {
+            Self::Rest(server) => Ok(Box::new(Rest::new(server, access, &place)?)),
+            Self::S3(bucket) => Ok(Box::new(S3::new(bucket, access, &place)?)),
             Self::Local(path) => Ok(Box::new(Local::new(path))),
-            Self::Sftp(address) => {
-                Ok(Box::new(Sftp::connect(&address.command(), &address.path, &self.to_string())?))
-            }
+            Self::Sftp(address) => Ok(Box::new(Sftp::connect(&address.command(), &address.path, &place)?)),
+        }
+    }
+
+    /// The server of HTTP that it is at.
+    pub fn server(&self) -> Option<&Server> {
+        match self {
+            Self::Rest(server) => Some(server),
+            Self::S3(bucket) => Some(&bucket.server),
+            Self::Local(_) | Self::Sftp(_) => None,
         }
     }
 }
@@ -66,6 +93,8 @@ impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Local(path) => write!(f, "{}", path.display()),
+            Self::Rest(server) => write!(f, "rest:{server}"),
+            Self::S3(bucket) => write!(f, "s3:{bucket}"),
             Self::Sftp(Address { user, host, port, path }) => {
                 let user = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
                 match port {
@@ -160,10 +189,23 @@ mod tests {
         {
             assert!(Location::parse(bad).is_err(), "{bad}");
         }
-        for bad in ["", "srv", "/srv/../r", "rclone:x:y", "b2:bucket"] {
+        for bad in ["", "srv", "/srv/../r", "rclone:x:y", "b2:bucket", "rest:/srv", "s3:host"] {
             assert!(Location::parse(bad).is_err(), "{bad}");
         }
-        let message = Location::parse("rest:https://me:secret@host/").unwrap_err().to_string();
-        assert!(!message.contains("secret") && message.contains("rest"), "{message}");
+        for bad in ["rest:https://me:secret@ho st/", "s3:https://me:secret@host/bucket"] {
+            let message = Location::parse(bad).unwrap_err().to_string();
+            assert!(!message.contains("secret") && message.contains("@ho"), "{message}");
+        }
+        for (text, again) in [
+            ("rest:http://host", "rest:http://host/"),
+            ("rest:https://me:se%20cret@host:8000/me", "rest:https://me@host:8000/me/"),
+            ("s3:s3.amazonaws.com/bucket", "s3:https://s3.amazonaws.com/bucket"),
+            ("s3:http://[::1]:9000/bucket/a/b/", "s3:http://[::1]:9000/bucket/a/b"),
+        ] {
+            let location = Location::parse(text).unwrap();
+            assert_eq!(location.to_string(), again, "{text}");
+            assert!(!format!("{location:?}").contains("cret"));
+            assert_eq!(Location::parse(again).unwrap().to_string(), again);
+        }
     }
 }

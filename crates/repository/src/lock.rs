@@ -129,7 +129,11 @@ fn conflict(inner: &Inner, exclusive: bool, mine: Option<Id>) -> Result<()> {
         // One that is gone or cannot be read: its owner renewed or removed it, or was killed while writing it.
         let Ok(lock) = inner.read_json::<LockFile>(FileKind::Lock, id) else { continue };
         if lock.is_stale() {
-            inner.backend.remove(FileKind::Lock, id)?;
+            match inner.backend.remove(FileKind::Lock, id) {
+                // It stays for ever where nothing can be removed, and hinders nobody.
+                Ok(()) | Err(Error::KeepsAll { .. }) => {}
+                Err(error) => return Err(error),
+            }
         } else if exclusive || lock.exclusive {
             let who = format!("process {} of {} since {}", lock.pid, lock.hostname, lock.time);
             return Err(Error::Locked { who });

@@ -1,13 +1,16 @@
 //! `BACKUP=RESTIC`: the files in an encrypted repository of the restic format that keeps many backups and stores everything once.
 //! The password is never packed, stored or shown: recovery asks for it before anything is written.
 
+mod access;
+mod points;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use backup::{Entry, ManifestReader, ProblemKind, Source};
 use layout::Bytes;
-use repository::{Id, Keep, Location, Repository, Save};
+use repository::{Access, Id, Keep, Location, Repository, Save};
 use sys::Secret;
 
 use super::{Carry, Engine, Job, Order, Origin, Saved};
@@ -19,6 +22,8 @@ use crate::workflow::machine::Machine;
 use crate::workflow::mkbackup::source::{self, Files};
 use crate::workflow::mkbackup::{archive, part};
 use crate::workflow::preflight::Refusals;
+
+pub use points::{fetch, kept};
 
 /// The word of `BACKUP`, and of the seal.
 pub const METHOD: &str = "RESTIC";
@@ -42,6 +47,9 @@ impl From<repository::Error> for Failure {
             }
             error @ Error::Absent { .. } => Self::refused(error.to_string())
                 .hint("mount what holds it at that place, read-only if you like, and try again"),
+            error @ Error::Untrusted { .. } => Self::failed(error.to_string()).hint(
+                "RESTIC_CACERT names the certificate of an authority of your own; and the clock of this machine must be right",
+            ),
             error => Self::failed(error.to_string()),
         }
     }
@@ -50,6 +58,7 @@ impl From<repository::Error> for Failure {
 /// The way out.
 pub struct Out {
     location: Location,
+    access: Access,
     password: Secret,
     keep: Keep,
     repository: Option<Repository>,
@@ -77,8 +86,9 @@ impl Out {
             monthly: settings.keep_monthly,
             yearly: settings.keep_yearly,
         };
-        let location = Location::parse(&settings.restic_repository)?;
-        Ok(Self { location, password, keep, repository: None, saved: None })
+        let location = Location::parse(settings.restic_repository.expose())?;
+        let access = access::configured(context)?;
+        Ok(Self { location, access, password, keep, repository: None, saved: None })
     }
 
     /// Opens the repository, and makes it where there is none.
@@ -86,10 +96,9 @@ impl Out {
         if let Some(open) = &self.repository {
             return Ok(open.clone());
         }
-        let repository = match Repository::open(self.location.backend()?, &self.password) {
-            Err(repository::Error::Absent { .. }) => {
-                Repository::create(self.location.backend()?, &self.password)?
-            }
+        let backend = || self.location.backend(&self.access);
+        let repository = match Repository::open(backend()?, &self.password) {
+            Err(repository::Error::Absent { .. }) => Repository::create(backend()?, &self.password)?,
             result => result?,
         };
         self.repository = Some(repository.clone());
@@ -100,7 +109,7 @@ impl Out {
     fn own(&self) -> Vec<PathBuf> {
         match &self.location {
             Location::Local(path) => vec![path.clone()],
-            Location::Sftp(_) => Vec::new(),
+            Location::Sftp(_) | Location::Rest(_) | Location::S3(_) => Vec::new(),
         }
     }
 
@@ -153,15 +162,28 @@ impl Engine for Out {
             );
         }
         // A wrong password, or a place that cannot be read, is told now. One that does not exist yet is made later.
-        let opened = self.location.backend().and_then(|backend| Repository::open(backend, &self.password));
+        let opened =
+            self.location.backend(&self.access).and_then(|backend| Repository::open(backend, &self.password));
         match opened {
             Ok(_) | Err(repository::Error::Absent { .. }) => {}
-            Err(error) => refusals.add(error.to_string()),
+            Err(error) => {
+                let failure = Failure::from(error);
+                let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+                refusals.add(format!("{}{hint}", failure.message));
+            }
+        }
+        if self.location.server().is_some_and(|server| !server.tls) {
+            context.ui.warn(format!(
+                "{} is reached by HTTP: whoever listens on the network sees what proves to the server who you are \
+                 (the backup itself is encrypted); use https",
+                self.location
+            ));
         }
         Ok(match &self.location {
             Location::Local(_) => Carry::default(),
             // Without a key: those are never packed. The rescue system asks for the password of the account.
             Location::Sftp(_) => Carry::ssh(context),
+            Location::Rest(_) | Location::S3(_) => access::carry(&self.location, &self.access)?,
         })
     }
 
@@ -283,6 +305,8 @@ impl Back {
             return Ok(open.clone());
         }
         let place = self.location.to_string();
+        let unwritten = |error: repository::Error| self.unwritten(error.into());
+        let access = access::granted(context, &self.location).map_err(|failure| self.unwritten(failure))?;
         let mut known = configured(context)?;
         let mut tries = 0;
         let repository = loop {
@@ -295,16 +319,13 @@ impl Back {
                     asked.map_err(|failure| self.unwritten(failure))?
                 }
             };
-            match Repository::open(
-                self.location.backend().map_err(|error| self.unwritten(error.into()))?,
-                &password,
-            ) {
+            match Repository::open(self.location.backend(&access).map_err(unwritten)?, &password) {
                 Err(error @ repository::Error::Password { .. })
                     if tries < TRIES && context.ui.is_interactive() =>
                 {
                     context.ui.warn(error.to_string());
                 }
-                result => break result.map_err(|error| self.unwritten(error.into()))?,
+                result => break result.map_err(unwritten)?,
             }
         };
         self.repository = Some(repository.clone());

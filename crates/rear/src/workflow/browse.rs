@@ -69,6 +69,13 @@ impl Point {
     fn read(&self, context: &Context) -> Result<Open> {
         let none = || Failure::refused("the recovery point holds no files");
         let seal = self.seal.as_ref().ok_or_else(none)?;
+        if let (None, Some(content)) = (&seal.archive, &seal.content) {
+            return Err(Failure::refused(format!(
+                "the files of this recovery point are kept with BACKUP={} at {}, which cannot be mounted",
+                content.method, content.url
+            ))
+            .hint("rear list and rear restore get at them, for a repository also restic mount"));
+        }
         let facts = seal.archive.as_ref().ok_or_else(none)?;
         let name = seal.manifest_name();
         let mut manifest = self.place.stored(name)?;

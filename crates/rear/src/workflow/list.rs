@@ -9,8 +9,9 @@ use serde_json::json;
 use super::foreign;
 use super::points::{Found, Looked};
 use crate::cli::List;
-use crate::context::Context;
+use crate::context::{Context, is_rescue_system};
 use crate::failure::{Code, Failure, Result};
+use crate::files;
 use crate::point::{self, Seal};
 use crate::ui::out;
 use crate::unlock::Unlocker;
@@ -45,18 +46,66 @@ pub fn run(context: &Context, options: &List) -> Result<()> {
     for found in &looked.points {
         context.ui.event(&event(found));
     }
+    let broken_kept = match options.from.is_none() && !is_rescue_system() {
+        true => kept(context)?,
+        false => None,
+    };
     // Where there is no recovery point, the error says what there is instead.
-    looked.refuse_none()?;
+    if broken_kept.is_none() {
+        looked.refuse_none()?;
+    }
     for (path, why) in &looked.others {
         context.ui.say(format!("Not a recovery point: {} {why}.", path.display()));
         context.ui.event(&json!({"event": "other", "path": path, "why": why}));
     }
-    let broken = looked.points.iter().filter(|found| !found.faults.is_empty()).count();
+    let (broken_kept, all_kept) = broken_kept.unwrap_or_default();
+    let broken = broken_kept + looked.points.iter().filter(|found| !found.faults.is_empty()).count();
     if broken == 0 {
         return Ok(());
     }
-    let text = format!("{broken} of {} recovery point(s) cannot be relied on", looked.points.len());
+    let text =
+        format!("{broken} of {} recovery point(s) cannot be relied on", looked.points.len() + all_kept);
     Err(Failure::new(Code::Failed, text).hint("make or copy them again; rear verify reads all of one"))
+}
+
+/// Lists the recovery points of this machine in the repository; gives how many are broken, and how many there are, where there is any.
+fn kept(context: &Context) -> Result<Option<(usize, usize)>> {
+    let Some((place, points)) = files::kept(context)? else { return Ok(None) };
+    let broken = points.iter().filter(|kept| kept.seal.is_err() || !kept.has_files).count();
+    if points.is_empty() {
+        context.ui.say(format!("No recovery point of this machine is in {place}."));
+        return Ok(None);
+    }
+    let mut rows = vec![["made", "host", "content", "entries", "state", "from"].map(str::to_owned)];
+    for kept in &points {
+        let seal = kept.seal.as_ref().ok();
+        let none = || "-".to_owned();
+        let state = match (&kept.seal, kept.has_files) {
+            (Err(failure), _) => format!("BROKEN: {}", failure.message),
+            (_, false) => "BROKEN: its files are not in the repository any more".to_owned(),
+            (Ok(seal), _) if !seal.only.is_empty() => "complete, a part of the files".to_owned(),
+            _ => "complete".to_owned(),
+        };
+        context.ui.event(&json!({
+            "event": "kept", "place": place, "snapshot": kept.name, "created": kept.created, "state": state,
+            "complete": kept.seal.is_ok() && kept.has_files, "id": seal.map(|seal| &seal.id),
+            "hostname": seal.map(|seal| &seal.hostname), "entries": seal.and_then(Seal::entries),
+            "data_bytes": seal.map(Seal::data_bytes),
+        }));
+        rows.push([
+            utc(kept.created),
+            seal.map_or_else(none, |seal| readable(seal.hostname.as_bytes())),
+            seal.map_or_else(none, |seal| Bytes(seal.data_bytes()).to_string()),
+            seal.and_then(Seal::entries).map_or_else(none, |entries| entries.to_string()),
+            state,
+            format!("{}{}", files::SNAPSHOT, &kept.name[..8]),
+        ]);
+    }
+    if !context.common.json {
+        context.ui.say(format!("In the repository {place}:"));
+        aligned(&rows).iter().for_each(|line| context.ui.say(line));
+    }
+    Ok(Some((broken, points.len())))
 }
 
 fn state(found: &Found) -> &'static str {
@@ -87,18 +136,8 @@ fn table(context: &Context, points: &[Found]) {
             found.place.path().display().to_string(),
         ]);
     }
-    let mut widths = [0; 6];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    for (index, row) in rows.iter().enumerate() {
-        context.ui.say(line(row));
+    for (index, line) in aligned(&rows).iter().enumerate() {
+        context.ui.say(line);
         let Some(found) = index.checked_sub(1).and_then(|index| points.get(index)) else { continue };
         for fault in &found.faults {
             context.ui.say(format!("  - {fault}"));
@@ -118,6 +157,21 @@ fn table(context: &Context, points: &[Found]) {
         let content = content.unwrap_or_default();
         context.ui.explain(format!("  - id {}, made by rear {}{content}", seal.id, seal.program));
     }
+}
+
+/// Rows as lines, in columns.
+fn aligned(rows: &[[String; 6]]) -> Vec<String> {
+    let mut widths = [0; 6];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
 }
 
 fn event(found: &Found) -> serde_json::Value {

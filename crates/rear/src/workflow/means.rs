@@ -30,6 +30,7 @@ pub fn of(settings: &config::Settings) -> Means {
         check: when(external, &settings.external_check),
         ignore_errors: external && settings.external_ignore_errors == config::Tristate::Yes,
         rsync_options: settings.backup_rsync_options.clone(),
+        reach: image::Reach::default(),
     }
 }
 
@@ -276,6 +277,7 @@ mod tests {
             hostname: "web1".into(),
             config: config::defaults("web1"),
             disks_written: std::sync::atomic::AtomicBool::new(false),
+            staged: Default::default(),
         }
     }
 

@@ -257,6 +257,7 @@ fn check(
         let carry = engine.check(context, machine, &mut refusals)?;
         recipe.required_progs.extend(carry.programs);
         recipe.copy_as_is.extend(carry.files);
+        recipe.rescue.means.reach = carry.reach;
     }
     let facts = preflight::boot(context, machine, &mut refusals);
     if destinations.iso.is_some() {

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use medium::Marker;
 use medium::iso9660::Volume;
+use sys::fs::Staging;
 
-use crate::context::{Context, is_rescue_system};
+use crate::context::{Context, STATE_DIR, is_rescue_system};
 use crate::failure::{Code, Failure, Result};
+use crate::files;
 use crate::point::{self, Place, Seal};
 use crate::rescue;
 use crate::workflow::recover::rescue_config;
@@ -63,7 +65,7 @@ impl Looked {
     pub fn all(context: &Context, from: Option<&str>) -> Result<Self> {
         let mut looked = Self::default();
         match from {
-            Some(from) => looked.named(&place(from), false),
+            Some(from) => looked.from(context, from)?,
             None if is_rescue_system() => looked.booted(context)?,
             None => {
                 let settings = context.settings();
@@ -162,6 +164,19 @@ impl Looked {
                 .hint("insert the medium, or name the recovery point with --from")
         })?;
         self.named(&medium.device, true);
+        Ok(())
+    }
+
+    /// What a user names: a place, or a recovery point in the repository, of which a copy is made for this run.
+    fn from(&mut self, context: &Context, from: &str) -> Result<()> {
+        let Some(name) = from.strip_prefix(files::SNAPSHOT) else {
+            self.named(&place(from), false);
+            return Ok(());
+        };
+        let staging = Staging::create(Path::new(STATE_DIR))?;
+        files::fetch(context, name, staging.path())?;
+        self.named(staging.path(), true);
+        context.staged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(staging);
         Ok(())
     }
 

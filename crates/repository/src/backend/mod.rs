@@ -3,9 +3,19 @@
 use crate::error::Result;
 use crate::id::Id;
 
+pub mod http;
 pub mod local;
+pub mod rest;
+pub mod s3;
 pub mod sftp;
+mod sigv4;
 mod wire;
+mod xml;
+
+/// Percent-encoding of all that has a meaning in addresses.
+pub(crate) fn encode(text: &str) -> String {
+    sigv4::encode(text, false)
+}
 
 /// The kinds of files in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

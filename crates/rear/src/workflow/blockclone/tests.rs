@@ -21,6 +21,7 @@ fn context(lines: &str) -> Context {
         hostname: "web1".into(),
         config: config::load(&sources).unwrap(),
         disks_written: std::sync::atomic::AtomicBool::new(false),
+        staged: Default::default(),
     }
 }
 

@@ -24,6 +24,7 @@ fn context(change: impl Fn(&mut Settings), answers: &[String]) -> Context {
         hostname: "web1".into(),
         config,
         disks_written: AtomicBool::new(false),
+        staged: Default::default(),
     }
 }
 

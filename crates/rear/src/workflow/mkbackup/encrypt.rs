@@ -175,6 +175,7 @@ mod tests {
             hostname: "web1".into(),
             config,
             disks_written: std::sync::atomic::AtomicBool::new(false),
+            staged: Default::default(),
         }
     }
 
