@@ -128,8 +128,8 @@ fn a_group_without_room_is_read_live_and_says_so() {
         why(&seats[1])
     );
     let mut seats = [seat("root", 1 << 30, None)];
-    classic(&mut seats, "other", &groups);
-    assert!(why(&seats[0]).contains("does not know"));
+    classic(&mut seats, "tango", &[]);
+    assert!(why(&seats[0]).contains("LVM does not know the group tango"));
 }
 
 #[test]
