@@ -108,12 +108,6 @@ impl Encrypt {
 pub fn check(context: &Context, refusals: &mut Refusals) {
     let Some(Some(encrypt)) = refusals.take(Encrypt::configured(context)) else { return };
     refusals.take(encrypt.probe());
-    if !context.settings().blockclone_source_dev.is_empty() {
-        refusals.add(
-            "BLOCKCLONE_SOURCE_DEV saves partitions as they are, beside the archive: they would not be encrypted. Leave it out, \
-             or do not encrypt",
-        );
-    }
     if context.settings().iso_recover_unattended {
         refusals.add(
             "ISO_RECOVER_MODE=unattended cannot recover an encrypted backup: its key is never on the medium, and nobody would \
