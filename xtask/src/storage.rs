@@ -10,7 +10,7 @@ use drill::{Base, Lab, LayoutReport, StorageDrill};
 use crate::shop::Shop;
 
 /// The layouts that are tried for every change; the others take too long, or do not pass yet.
-const EVERY_CHANGE: &[&str] = &["gpt-ext4-gaps", "md-raid1"];
+const EVERY_CHANGE: &[&str] = &["gpt-ext4-gaps", "mbr-logical", "md-raid1"];
 
 /// Prints every layout with its first line.
 pub(crate) fn list(shop: &Shop) -> Result<ExitCode> {
