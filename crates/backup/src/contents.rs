@@ -178,7 +178,7 @@ impl Contents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Exclude, Options, Source, Tree};
+    use crate::{Options, Source, Tree};
     use std::os::unix::fs::FileExt;
 
     #[test]
@@ -198,16 +198,7 @@ mod tests {
         let holes = std::fs::File::create(at("tree/holes")).unwrap();
         holes.set_len(9_000_000).unwrap();
         holes.write_all_at(&noise(70_000, 3), 5_000_000).unwrap();
-        let source = Source {
-            root: at("tree"),
-            mounts: vec!["/".into()],
-            inner: Vec::new(),
-            exclude: Exclude::default(),
-            skip_paths: Vec::new(),
-            hollow: Vec::new(),
-            views: Vec::new(),
-            only: None,
-        };
+        let source = Source::whole(at("tree"));
         let options = Options { codec: Codec::Zstd, level: 1, threads: 2, cancel: sys::Cancel::default() };
         let file = |name: &str| std::fs::File::create(at(name)).unwrap();
         let made = crate::create(&source, &file("a"), &file("m"), &options, &()).unwrap();

@@ -132,6 +132,24 @@ impl Context {
     }
 }
 
+#[cfg(test)]
+impl Context {
+    /// For tests: this machine's real door, a silent terminal at which nobody sits, and this configuration.
+    pub fn of_test(config: config::Config) -> Self {
+        use clap::Parser;
+        Self {
+            sys: sys::Real::default(),
+            cancel: sys::Cancel::default(),
+            ui: crate::ui::Ui::new(false, false, false),
+            common: crate::cli::Cli::parse_from(["rear", "dump"]).common,
+            hostname: "web1".into(),
+            config,
+            disks_written: std::sync::atomic::AtomicBool::new(false),
+            staged: Default::default(),
+        }
+    }
+}
+
 /// Everything that asks about disks needs root.
 pub fn require_root() -> Result<()> {
     if sys::info::is_root() {

@@ -111,19 +111,9 @@ pub fn identities(context: &Context, content: &Secret, id: &str) -> Result<Opene
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
 
     fn context() -> Context {
-        Context {
-            sys: sys::Real::default(),
-            cancel: sys::Cancel::default(),
-            ui: crate::ui::Ui::new(false, false, false),
-            common: crate::cli::Cli::parse_from(["rear", "dump"]).common,
-            hostname: "web1".into(),
-            config: config::defaults("web1"),
-            disks_written: std::sync::atomic::AtomicBool::new(false),
-            staged: Default::default(),
-        }
+        Context::of_test(config::defaults("web1"))
     }
 
     #[test]

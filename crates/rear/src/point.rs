@@ -154,6 +154,14 @@ pub fn volume(archive: &str, number: u32) -> String {
     format!("{archive}.{number:03}")
 }
 
+/// The names of the files of a large part, in their order: one, or so many volumes.
+pub fn file_names(name: &str, volumes: u32) -> Vec<String> {
+    match volumes {
+        0 => vec![name.to_owned()],
+        count => (1..=count.min(VOLUMES)).map(|number| volume(name, number)).collect(),
+    }
+}
+
 /// Where a large part goes: one new file of this name in a directory, or volumes of so many MiB.
 pub fn volumes<'a>(dir: &'a Path, name: &'a str, split: Option<u64>) -> Result<Volumes<'a>> {
     let Some(size) = split else { return Ok(Volumes::one(sys::fs::create_private(&dir.join(name))?)) };
@@ -180,10 +188,7 @@ pub fn parts_of(name: &str, split: Option<u64>, volumes: &Volumes<'_>) -> Vec<Pa
 impl Archive {
     /// The names of its files, in their order.
     pub fn file_names(&self) -> Vec<String> {
-        match self.volumes {
-            0 => vec![self.name.clone()],
-            count => (1..=count.min(VOLUMES)).map(|number| volume(&self.name, number)).collect(),
-        }
+        file_names(&self.name, self.volumes)
     }
 }
 
@@ -350,11 +355,10 @@ pub fn measure_stored(stored: &Stored, name: &str, cancel: &sys::Cancel) -> Resu
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seal(parts: Vec<Part>) -> Seal {
-        Seal {
+impl Seal {
+    /// For tests: one with these parts and nothing else.
+    pub fn of_test(parts: Vec<Part>) -> Self {
+        Self {
             format: FORMAT,
             id: "00".repeat(16),
             hostname: "web1".into(),
@@ -369,13 +373,18 @@ mod tests {
             digest: None,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn a_changed_part_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(LAYOUT), "{}").unwrap();
         let part = measure(&dir.path().join(LAYOUT), LAYOUT, &sys::Cancel::default()).unwrap();
-        let seal = seal(vec![part]);
+        let seal = Seal::of_test(vec![part]);
         std::fs::write(dir.path().join(SEAL), serde_json::to_vec(&seal).unwrap()).unwrap();
         let read = Seal::read(dir.path()).unwrap();
         assert_eq!(read, seal);
@@ -388,7 +397,7 @@ mod tests {
     #[test]
     fn no_word_of_a_seal_can_change_unseen() {
         let dir = tempfile::tempdir().unwrap();
-        let text = String::from_utf8(seal(Vec::new()).text().unwrap()).unwrap();
+        let text = String::from_utf8(Seal::of_test(Vec::new()).text().unwrap()).unwrap();
         std::fs::write(dir.path().join(SEAL), &text).unwrap();
         assert_eq!(Seal::read(dir.path()).unwrap().hostname, "web1");
         for (from, to) in
@@ -403,7 +412,8 @@ mod tests {
     #[test]
     fn a_damaged_field_name_is_not_an_absent_field() {
         let dir = tempfile::tempdir().unwrap();
-        let text = serde_json::to_string(&seal(Vec::new())).unwrap().replace("\"archive\"", "\"arcHive\"");
+        let text =
+            serde_json::to_string(&Seal::of_test(Vec::new())).unwrap().replace("\"archive\"", "\"arcHive\"");
         std::fs::write(dir.path().join(SEAL), text).unwrap();
         assert!(Seal::read(dir.path()).unwrap_err().message.contains("damaged"));
     }

@@ -1,9 +1,9 @@
 //! Measures: `bench save DIR REPOSITORY`, `bench restore REPOSITORY TARGET`. The password is `test`.
 #![allow(clippy::unwrap_used, reason = "a program for developers")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use backup::{Exclude, Options, Source};
+use backup::{Options, Source};
 use repository::{Access, Keep, Location, Repository, Restore, Save};
 use sys::Secret;
 
@@ -29,16 +29,7 @@ fn main() {
     let manifest = Path::new("/tmp/bench-manifest.zst");
     match arguments[1].as_str() {
         "save" => {
-            let source = Source {
-                root: PathBuf::from(&arguments[2]),
-                mounts: vec!["/".into()],
-                inner: Vec::new(),
-                exclude: Exclude::default(),
-                skip_paths: Vec::new(),
-                hollow: Vec::new(),
-                views: Vec::new(),
-                only: None,
-            };
+            let source = Source::whole(&arguments[2]);
             let save = Save {
                 hostname: "bench".into(),
                 label: "files".into(),

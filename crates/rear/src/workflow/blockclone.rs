@@ -67,12 +67,7 @@ pub struct Clone {
 impl Clone {
     /// The names of its files, in their order.
     fn file_names(&self) -> Vec<String> {
-        match self.volumes {
-            0 => vec![self.part.clone()],
-            count => {
-                (1..=count.min(point::VOLUMES)).map(|number| point::volume(&self.part, number)).collect()
-            }
-        }
+        point::file_names(&self.part, self.volumes)
     }
 }
 

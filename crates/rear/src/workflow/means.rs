@@ -267,17 +267,10 @@ mod tests {
 
     /// A rescue system in which these questions are answered in advance.
     fn context(answers: &[&str]) -> Context {
-        use clap::Parser;
         let answers: Vec<String> = answers.iter().map(|answer| (*answer).to_owned()).collect();
         Context {
-            sys: sys::Real::default(),
-            cancel: sys::Cancel::default(),
             ui: crate::ui::Ui::new(false, false, false).with_answers(&answers).unwrap(),
-            common: crate::cli::Cli::parse_from(["rear", "dump"]).common,
-            hostname: "web1".into(),
-            config: config::defaults("web1"),
-            disks_written: std::sync::atomic::AtomicBool::new(false),
-            staged: Default::default(),
+            ..Context::of_test(config::defaults("web1"))
         }
     }
 

@@ -9,20 +9,10 @@ use super::*;
 
 /// A machine whose configuration has these lines.
 fn context(lines: &str) -> Context {
-    use clap::Parser;
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("local.conf"), lines).unwrap();
     let sources = config::Sources { dir: dir.path(), extra: &[], hostname: "web1" };
-    Context {
-        sys: sys::Real::default(),
-        cancel: sys::Cancel::default(),
-        ui: crate::ui::Ui::new(false, false, false),
-        common: crate::cli::Cli::parse_from(["rear", "dump"]).common,
-        hostname: "web1".into(),
-        config: config::load(&sources).unwrap(),
-        disks_written: std::sync::atomic::AtomicBool::new(false),
-        staged: Default::default(),
-    }
+    Context::of_test(config::load(&sources).unwrap())
 }
 
 /// A device that is a file of this size with this content.
@@ -67,23 +57,6 @@ fn image(dir: &Path, name: &str, mebibytes: u64, program: &[&str]) -> PathBuf {
     path
 }
 
-fn seal_of(parts: Vec<Part>) -> Seal {
-    Seal {
-        format: crate::point::FORMAT,
-        id: "00".repeat(16),
-        hostname: "web1".into(),
-        created: 0,
-        program: "0".into(),
-        parts,
-        archive: None,
-        content: None,
-        elsewhere: None,
-        shelf: None,
-        only: Vec::new(),
-        digest: None,
-    }
-}
-
 /// Saves the machine's clones into a new directory.
 fn saved(context: &Context, machine: &Machine) -> (tempfile::TempDir, Seal) {
     let dir = tempfile::tempdir().unwrap();
@@ -94,7 +67,7 @@ fn saved(context: &Context, machine: &Machine) -> (tempfile::TempDir, Seal) {
         let found = crate::point::measure(&dir.path().join(&part.name), &part.name, &context.cancel).unwrap();
         assert_eq!(found, *part);
     }
-    (dir, seal_of(parts))
+    (dir, Seal::of_test(parts))
 }
 
 /// Reads them as a recovery does, with the keys of the configuration.

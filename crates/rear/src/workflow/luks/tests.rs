@@ -5,7 +5,7 @@ use clap::Parser;
 use layout::{Device, Disk, DiskIdentity, Firmware, LuksMapping, Machine, NodeId, SectorSize};
 
 use super::*;
-use crate::point::{FORMAT, Part};
+use crate::point::Part;
 use crate::ui::Ui;
 
 /// Bytes of the container's header: two copies of the metadata, and room for one key slot.
@@ -65,20 +65,7 @@ fn layout(path: &Path) -> Layout {
 /// Seals the headers of `layout` into a directory.
 fn save(context: &Context, layout: &mut Layout, dir: &Path) -> Seal {
     mark(layout, context.settings());
-    let mut seal = Seal {
-        format: FORMAT,
-        id: "00".repeat(16),
-        hostname: "web1".into(),
-        created: 0,
-        program: "0".into(),
-        parts: Vec::new(),
-        archive: None,
-        content: None,
-        elsewhere: None,
-        shelf: None,
-        only: Vec::new(),
-        digest: None,
-    };
+    let mut seal = Seal::of_test(Vec::new());
     for (name, bytes) in sealed_parts(context, layout).unwrap() {
         std::fs::write(dir.join(&name), &bytes).unwrap();
         let blake3 = blake3::hash(&bytes).to_hex().to_string();

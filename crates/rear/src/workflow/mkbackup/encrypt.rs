@@ -156,21 +156,11 @@ mod tests {
     use super::*;
     use age::secrecy::ExposeSecret;
     use backup::{Encrypted, Volumes};
-    use clap::Parser;
 
     fn context(change: impl Fn(&mut config::Settings)) -> Context {
         let mut config = config::defaults("web1");
         change(&mut config.settings);
-        Context {
-            sys: sys::Real::default(),
-            cancel: sys::Cancel::default(),
-            ui: crate::ui::Ui::new(false, false, false),
-            common: crate::cli::Cli::parse_from(["rear", "dump"]).common,
-            hostname: "web1".into(),
-            config,
-            disks_written: std::sync::atomic::AtomicBool::new(false),
-            staged: Default::default(),
-        }
+        Context::of_test(config)
     }
 
     /// A private key in a file, and its public one.
