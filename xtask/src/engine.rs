@@ -1,4 +1,4 @@
-//! `cargo xtask bench-engine`: our archive beside other programs on the same tree, in turns, and how time and memory grow
+//! `cargo xtask bench-engine`: our archive and our repository beside other programs on the same tree, in turns, and how time and memory grow
 //! with the number of files. It prints numbers and judges the aims as ratios of the same run; it writes only below `target/bench/`
 //! (and the picture where it is told to), and removes what it made.
 
@@ -15,7 +15,7 @@ use rustix::mount::MountFlags;
 use sys::{Cmd, Sys};
 
 use crate::shop::Shop;
-use contender::{ARCHIVERS, Contender, RESTORERS, ZSTD};
+use contender::{Bound, Contender, Ours, TABLES, Table};
 use measure::{Figures, median};
 
 /// Programs of the contenders and of the measurement, and their Debian packages.
@@ -31,11 +31,6 @@ const NEEDS: &[(&str, &str)] = &[
 /// Packages that make a root directory of about 0.9 GB.
 const PACKAGES: &str = "build-essential,linux-image-amd64,python3,git,vim,locales,openssh-server";
 
-/// Time of our archive, of our restore, and size of our archive, as parts of those of tar with zstd.
-const AIMS: (f64, f64, f64) = (0.9, 0.65, 1.02);
-/// Peak memory, in KiB.
-const MEMORY: f64 = 300.0 * 1024.0;
-
 /// Options of the command.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -47,10 +42,13 @@ pub(crate) struct Options {
     /// Only these, by their names (ours always is among them); may be repeated
     #[arg(long)]
     only: Vec<String>,
+    /// Only the tables whose names begin so: archive, restore, first, second; may be repeated
+    #[arg(long)]
+    table: Vec<String>,
     /// How time and memory grow instead: 10^4, 10^5 and 10^6 files, and one large file
     #[arg(long)]
     linear: bool,
-    /// With --linear: draws the picture into this file
+    /// With --linear: draws pictures into this folder
     #[arg(long, requires = "linear")]
     svg: Option<PathBuf>,
     /// Another program than the example `bench` of crates/backup that is built now; may be repeated to compare
@@ -68,7 +66,10 @@ pub(crate) fn run(shop: &Shop, options: &Options) -> Result<ExitCode> {
     let dir = shop.root.join("target/bench");
     std::fs::create_dir_all(&dir)?;
     let _lock = sys::lock::Lock::take(&dir.join("lock"))?;
-    let ours = if options.bench.is_empty() { vec![shop.build_bench()?] } else { options.bench.clone() };
+    let [archive, repository] = shop.build_bench()?;
+    let archive = if options.bench.is_empty() { vec![archive] } else { options.bench.clone() };
+    let ours: Vec<Ours<'_>> =
+        archive.iter().map(|archive| Ours { archive, repository: &repository }).collect();
     // Others' disks and journals are not what is measured, and ours alone flushes what it has written.
     let memory = dir.join("memory");
     std::fs::create_dir_all(&memory)?;
@@ -86,7 +87,7 @@ pub(crate) fn run(shop: &Shop, options: &Options) -> Result<ExitCode> {
             Some(tree) => tree.canonicalize().with_context(|| format!("there is no {}", tree.display()))?,
             None => debian(shop, &sys, &dir.join("tree"))?,
         };
-        table(shop, &ours, &tree, &memory, options)
+        tables(shop, &ours, &tree, &memory, options)
     };
     mount.unmount()?;
     result
@@ -149,88 +150,89 @@ pub(super) fn warm(shop: &Shop, tree: &Path) -> Result<()> {
 }
 
 /// All contenders on one tree.
-fn table(shop: &Shop, ours: &[PathBuf], tree: &Path, memory: &Path, options: &Options) -> Result<ExitCode> {
+fn tables(shop: &Shop, ours: &[Ours<'_>], tree: &Path, memory: &Path, options: &Options) -> Result<ExitCode> {
     let wanted = |one: &&Contender| {
         options.only.is_empty() || one.name == "rear" || options.only.iter().any(|name| name == one.name)
     };
     shop.say(&format!("reading {} into the page cache", tree.display()));
     warm(shop, tree)?;
     let mut met = true;
-    for (title, list) in [("archive", ARCHIVERS), ("restore", RESTORERS)] {
+    let chosen = |table: &&Table| {
+        options.table.is_empty() || options.table.iter().any(|name| table.title.starts_with(name.as_str()))
+    };
+    for table in TABLES.iter().filter(chosen) {
         // Each of our programs is a contender of its own.
-        let contenders: Vec<(String, &Contender, &Path)> = list
+        let contenders: Vec<(String, &Contender, Ours<'_>)> = table
+            .contenders
             .iter()
             .filter(wanted)
             .flat_map(|one| {
                 let programs = if one.name == "rear" { ours } else { &ours[..1] };
                 programs.iter().enumerate().map(move |(index, program)| {
                     let number = if index == 0 { String::new() } else { format!(" ({})", index + 1) };
-                    (format!("{}{number}", one.name), one, program.as_path())
+                    (format!("{}{number}", one.name), one, *program)
                 })
             })
             .collect();
         let mut figures: Vec<Vec<Figures>> = vec![Vec::new(); contenders.len()];
+        let work = memory.join("work");
         for round in 1..=options.rounds {
             for (index, (name, one, program)) in contenders.iter().enumerate() {
                 shop.cancel.check()?;
-                let work = memory.join(format!("{}{index}", title));
-                let found = one.run(program, tree, &work, memory)?;
+                let found = table.run(one, *program, tree, &work.join(index.to_string()), memory)?;
                 shop.say(&format!(
-                    "{title}, round {round}: {name:<12} {:6.2} s, processors {:6.2} s",
-                    found.wall, found.processor
+                    "{}, round {round}: {name:<12} {:6.2} s, processors {:6.2} s",
+                    table.title, found.wall, found.processor
                 ));
                 figures[index].push(found);
             }
         }
+        std::fs::remove_dir_all(&work)?;
         let names: Vec<&str> = contenders.iter().map(|(name, ..)| name.as_str()).collect();
-        met &= print(title, &names, &figures, options.rounds);
+        met &= print(table, &names, &figures, options.rounds);
     }
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints one table, with ratios taken round by round, and says whether the aims are met.
-fn print(title: &str, names: &[&str], figures: &[Vec<Figures>], rounds: usize) -> bool {
+fn print(table: &Table, names: &[&str], figures: &[Vec<Figures>], rounds: usize) -> bool {
     let at = |name: &str| names.iter().position(|one| *one == name).and_then(|index| figures.get(index));
-    let zstd = at(ZSTD);
+    let base = at(table.base);
     let ratio = |one: &[Figures], value: fn(&Figures) -> f64| -> Option<f64> {
-        let pairs = one.iter().zip(zstd?).map(|(one, zstd)| value(one) / value(zstd));
+        let pairs = one.iter().zip(base?).map(|(one, base)| value(one) / value(base));
         Some(median(pairs.collect()))
     };
-    println!("\n| {title} | time | | processors | | peak memory | size | |");
+    println!("\n| {} | time | | processors | | peak memory | size | |", table.title);
     println!("|---|---|---|---|---|---|---|---|");
     let shown = |ratio: Option<f64>| ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+    let of = |one: &[Figures], value: fn(&Figures) -> f64| median(one.iter().map(value).collect());
     for (name, one) in names.iter().zip(figures) {
-        let of = |value: fn(&Figures) -> f64| median(one.iter().map(value).collect());
         println!(
             "| {name} | {:.2} s | {} | {:.2} s | {} | {:.0} MB | {:.1} MB | {} |",
-            of(|one| one.wall),
+            of(one, |one| one.wall),
             shown(ratio(one, |one| one.wall)),
-            of(|one| one.processor),
+            of(one, |one| one.processor),
             shown(ratio(one, |one| one.processor)),
-            of(|one| one.memory) / 1000.0,
-            of(|one| one.size) / 1e6,
+            of(one, |one| one.memory) * 1024.0 / 1e6,
+            of(one, |one| one.size) / 1e6,
             shown(ratio(one, |one| one.size)),
         );
     }
     println!(
-        "(median of {rounds} rounds in turns; ratios to {ZSTD} of the same round; memory of the largest process)"
+        "(median of {rounds} rounds in turns; ratios to {} of the same round; memory of the largest process)",
+        table.base
     );
     let Some(rear) = at("rear") else { return true };
-    let mut aims = Vec::new();
-    if title == "archive" {
-        aims.push(("time", ratio(rear, |one| one.wall), AIMS.0));
-        aims.push(("size", ratio(rear, |one| one.size), AIMS.2));
-    } else {
-        aims.push(("time", ratio(rear, |one| one.wall), AIMS.1));
-    }
-    let memory = median(rear.iter().map(|one| one.memory).collect());
-    aims.push(("memory", Some(memory / MEMORY), 1.0));
     let mut met = true;
-    for (what, found, aim) in aims {
+    for aim in table.aims {
+        let (found, bound, of) = match aim.bound {
+            Bound::Part(part) => (ratio(rear, aim.value), part, format!(" of {}'s", table.base)),
+            Bound::Most(most) => (Some(of(rear, aim.value)), most, String::new()),
+        };
         let Some(found) = found else { continue };
-        let verdict = if found <= aim { "met" } else { "NOT met" };
-        println!("aim: {title}, {what} at most {aim:.2} of the other: {found:.2}, {verdict}");
-        met &= found <= aim;
+        let verdict = if found <= bound { "met" } else { "NOT met" };
+        println!("aim: {}, {} at most {bound:.2}{of}: {found:.2}, {verdict}", table.title, aim.what);
+        met &= found <= bound;
     }
     met
 }

@@ -178,7 +178,7 @@ impl Shop {
     }
 
     /// Builds the static program of the engine's measurement, with the libraries as the product has them, and gives its path.
-    pub(crate) fn build_bench(&self) -> Result<PathBuf> {
+    pub(crate) fn build_bench(&self) -> Result<[PathBuf; 2]> {
         self.provide(false)?;
         self.target()?;
         let build = [
@@ -191,11 +191,15 @@ impl Shop {
             "rear",
             "-p",
             "backup",
+            "-p",
+            "repository",
             "--example",
             "bench",
+            "--example",
+            "bench_repository",
         ];
         self.cargo(&build)?;
-        Ok(self.built("examples/bench"))
+        Ok([self.built("examples/bench"), self.built("examples/bench_repository")])
     }
 
     /// Where cargo puts a static release binary.

@@ -1,12 +1,13 @@
 //! How time and memory grow: trees of ever more files, and ever larger files. Each is made, measured and removed.
 
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use sys::Sys;
 
+use super::contender::Ours;
 use super::measure::{self, Figures};
 use super::plot::{self, Series};
 use super::warm;
@@ -21,32 +22,47 @@ const SPARE: u64 = 1_000_000_000;
 /// Files in one directory.
 const TOGETHER: u64 = 1000;
 
-const CREATE: &str = "\"$B\" create \"$T\" \"$W\"";
-const RESTORE: &str = "\"$B\" restore \"$W\" \"$O\"";
-const COMPARE: &str = "\"$B\" compare \"$W\" \"$O\"";
-const BROWSE: &str = "\"$B\" browse \"$W\"";
-const ZSTD: &str = "tar -S -C \"$T\" -cf - . | zstd -q -T0 -3 -o \"$W/z\"";
+/// A program's run, and how its column is called.
+type Step = (&'static str, &'static str);
+
+const ARCHIVE: &[Step] = &[
+    ("archive", "\"$B\" create \"$T\" \"$W\""),
+    ("restore", "\"$B\" restore \"$W\" \"$O\""),
+    ("compare", "\"$B\" compare \"$W\" \"$O\""),
+    ("browse", "\"$B\" browse \"$W\""),
+    ("tar+zstd -T0", "tar -S -C \"$T\" -cf - . | zstd -q -T0 -3 -o \"$W/z\""),
+];
+const REPOSITORY: &[Step] = &[
+    ("first snapshot", "\"$R\" save \"$T\" \"$W/r\" \"$W/m\""),
+    ("nothing changed", "\"$R\" save \"$T\" \"$W/r\" \"$W/m\""),
+    ("restore", "\"$R\" restore \"$W/r\" \"$O\" \"$W/m\""),
+    (
+        "restic, first",
+        "export RESTIC_PASSWORD=x; restic -q --no-cache init -r \"$W/x\" && restic -q --no-cache backup -r \"$W/x\" \"$T\"",
+    ),
+    ("restic, nothing changed", "RESTIC_PASSWORD=x restic -q --no-cache backup -r \"$W/x\" \"$T\""),
+    (
+        "restic, restore",
+        "rm -rf \"$O\"; RESTIC_PASSWORD=x restic -q --no-cache restore -r \"$W/x\" latest --target \"$O\"",
+    ),
+];
+/// What is drawn: a file for each, and how many of its steps are ours.
+const PICTURES: [(&str, &[Step], usize); 2] = [("archive", ARCHIVE, 4), ("repository", REPOSITORY, 3)];
 
 /// Measures, prints, and draws.
-pub(super) fn run(shop: &Shop, ours: &[PathBuf], memory: &Path, svg: Option<&Path>) -> Result<ExitCode> {
+pub(super) fn run(shop: &Shop, ours: &[Ours<'_>], memory: &Path, svg: Option<&Path>) -> Result<ExitCode> {
     let [program, ..] = ours else { bail!("there is no program to measure") };
     // In memory: to make and to remove a million files on a disk takes many times as long as to archive them.
     let dir = memory.join("linear");
-    let mut rows = Vec::new();
-    let mut series: Vec<Series> = ["archive", "restore", "compare", "browse"].map(Series::new).into();
-    let mut peak: Vec<Series> = series.iter().map(|one| Series::new(one.name)).collect();
+    let tree = dir.join("tree");
+    let mut many_files = Vec::new();
+    let mut one_file = Vec::new();
     for count in COUNTS {
         shop.say(&format!("making {count} files"));
-        let tree = dir.join("tree");
         many(shop, &tree, count)?;
-        let found = warm(shop, &tree).and_then(|()| all(shop, program, &tree, &dir, memory));
+        let found = warm(shop, &tree).and_then(|()| all(shop, *program, &tree, &dir, memory));
         std::fs::remove_dir_all(&dir)?;
-        let found = found?;
-        for ((series, peak), figures) in series.iter_mut().zip(&mut peak).zip(&found) {
-            series.points.push((count as f64, figures.wall));
-            peak.points.push((count as f64, figures.memory / 1000.0));
-        }
-        rows.push((format!("{count} files"), found));
+        many_files.push((count, found?));
     }
     for size in SIZES {
         std::fs::create_dir_all(&dir)?;
@@ -57,60 +73,75 @@ pub(super) fn run(shop: &Shop, ours: &[PathBuf], memory: &Path, svg: Option<&Pat
             continue;
         }
         shop.say(&format!("making {title}"));
-        let tree = dir.join("tree");
         let made = large(shop, &tree, size).and_then(|()| warm(shop, &tree));
-        let found = made.and_then(|()| all(shop, program, &tree, &dir, memory));
+        let found = made.and_then(|()| all(shop, *program, &tree, &dir, memory));
         std::fs::remove_dir_all(&dir)?;
-        rows.push((title, found?));
+        one_file.push((title, found?));
     }
-    println!(
-        "\n| | archive | processors | memory | tar+zstd -T0 | restore | processors | memory | compare | browse | memory |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    for (title, found) in &rows {
-        let [create, restore, compare, browse, zstd] = found;
-        let megabytes = |figures: &Figures| format!("{:.0} MB", figures.memory / 1000.0);
-        let seconds = |seconds: f64| format!("{seconds:.1} s");
-        println!(
-            "| {title} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            seconds(create.wall),
-            seconds(create.processor),
-            megabytes(create),
-            seconds(zstd.wall),
-            seconds(restore.wall),
-            seconds(restore.processor),
-            megabytes(restore),
-            seconds(compare.wall),
-            seconds(browse.wall),
-            megabytes(browse),
-        );
-    }
-    if let Some(svg) = svg {
+    for (index, (name, steps, mine)) in PICTURES.iter().enumerate() {
+        let titled = many_files.iter().map(|(count, found)| (format!("{count} files"), &found[index]));
+        let rows: Vec<_> =
+            titled.chain(one_file.iter().map(|(title, found)| (title.clone(), &found[index]))).collect();
+        print(steps, &rows);
+        let Some(svg) = svg else { continue };
+        let lines = |value: fn(&Figures) -> f64| -> Vec<Series> {
+            let mut series: Vec<Series> =
+                steps.iter().take(*mine).map(|(name, _)| Series::new(name)).collect();
+            for (count, found) in &many_files {
+                for (series, figures) in series.iter_mut().zip(&found[index]) {
+                    series.points.push((*count as f64, value(figures)));
+                }
+            }
+            series
+        };
+        let (seconds, peak) = (lines(|one| one.wall), lines(|one| one.memory * 1024.0 / 1e6));
         let text = plot::draw(
-            "Time and memory by number of files",
-            &[("seconds", &series[..]), ("peak memory, MB", &peak[..])],
+            &format!("{name}: time and memory by number of files"),
+            &[("seconds", &seconds), ("peak memory, MB", &peak)],
         );
-        std::fs::write(svg, text)?;
-        println!("{}", svg.display());
+        let file = svg.join(format!("benchmarks-{name}.svg"));
+        std::fs::write(&file, text)?;
+        println!("{}", file.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every verb once: create, restore, compare, browse, and tar with zstd.
-fn all(shop: &Shop, program: &Path, tree: &Path, dir: &Path, memory: &Path) -> Result<[Figures; 5]> {
+/// Prints a table: of each step its seconds and its peak memory.
+fn print(steps: &[Step], rows: &[(String, &Vec<Figures>)]) {
+    let header: String = steps.iter().map(|(name, _)| format!(" {name} | |")).collect();
+    println!("\n| |{header}\n|---|{}", "---|---|".repeat(steps.len()));
+    for (title, found) in rows {
+        let cells =
+            found.iter().map(|one| format!(" {:.1} s | {:.0} MB |", one.wall, one.memory * 1024.0 / 1e6));
+        println!("| {title} |{}", cells.collect::<String>());
+    }
+}
+
+/// Every step of both once.
+fn all(shop: &Shop, ours: Ours<'_>, tree: &Path, dir: &Path, memory: &Path) -> Result<[Vec<Figures>; 2]> {
     let (work, out) = (dir.join("work"), memory.join("out"));
-    std::fs::create_dir_all(&work)?;
-    std::fs::create_dir_all(&out)?;
-    let environment = [("B", program), ("T", tree), ("W", work.as_path()), ("O", out.as_path())];
-    let one = |script: &str| {
-        shop.cancel.check()?;
-        let found = measure::run(script, &environment, memory)?;
-        shop.say(&format!("{:7.2} s, {:6.0} MB  {script}", found.wall, found.memory / 1000.0));
-        Ok::<_, anyhow::Error>(found)
+    let environment = [
+        ("B", ours.archive),
+        ("R", ours.repository),
+        ("T", tree),
+        ("W", work.as_path()),
+        ("O", out.as_path()),
+    ];
+    let every = |steps: &[Step]| -> Result<Vec<Figures>> {
+        std::fs::create_dir_all(&work)?;
+        std::fs::create_dir_all(&out)?;
+        let mut all = Vec::new();
+        for (_, script) in steps {
+            shop.cancel.check()?;
+            let found = measure::run(script, &environment, memory)?;
+            shop.say(&format!("{:7.2} s, {:6.0} MB  {script}", found.wall, found.memory * 1024.0 / 1e6));
+            all.push(found);
+        }
+        std::fs::remove_dir_all(&out)?;
+        std::fs::remove_dir_all(&work)?;
+        Ok(all)
     };
-    let (create, restore, compare) = (one(CREATE)?, one(RESTORE)?, one(COMPARE)?);
-    std::fs::remove_dir_all(&out)?;
-    Ok([create, restore, compare, one(BROWSE)?, one(ZSTD)?])
+    Ok([every(ARCHIVE)?, every(REPOSITORY)?])
 }
 
 /// A tree of small files that are all different.

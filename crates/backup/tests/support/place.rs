@@ -1,7 +1,8 @@
 //! Real filesystems in files, for tests that need what a temporary directory cannot promise. They are mounted in a
-//! namespace of the test's thread, so nothing of them is left when the test ends, however it ends.
+//! namespace of the test's thread, so no mount is left when the test ends, however it ends.
 
 use std::io::Write;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -37,8 +38,27 @@ pub fn run(program: &str, arguments: &[&str]) -> Output {
     output
 }
 
+/// A mounted filesystem. With this value it goes away, since a folder with a mount in it cannot be removed and would
+/// keep its images.
+pub struct Place(PathBuf);
+
+impl Deref for Place {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Whatever else is mounted in it goes with it.
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
 /// A new filesystem of so many MiB, made by `mkfs.TYPE` and mounted below `dir`.
-pub fn filesystem(dir: &Path, name: &str, fs_type: &str, megabytes: u64, options: &[&str]) -> PathBuf {
+pub fn filesystem(dir: &Path, name: &str, fs_type: &str, megabytes: u64, options: &[&str]) -> Place {
     let (image, place) = (dir.join(format!("{name}.img")), dir.join(name));
     std::fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
     std::fs::create_dir(&place).unwrap();
@@ -46,5 +66,5 @@ pub fn filesystem(dir: &Path, name: &str, fs_type: &str, megabytes: u64, options
     let (image, at) = (image.to_str().unwrap(), place.to_str().unwrap());
     run(&format!("mkfs.{fs_type}"), &[&["-q", force], options, &[image]].concat());
     run("mount", &["-o", "loop", "-t", fs_type, image, at]);
-    place
+    Place(place)
 }

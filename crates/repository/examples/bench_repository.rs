@@ -1,4 +1,5 @@
-//! Measures: `bench save DIR REPOSITORY`, `bench restore REPOSITORY TARGET`. The password is `test`.
+//! What `cargo xtask bench-engine` measures of repositories: `save DIR REPOSITORY MANIFEST`, `restore REPOSITORY TARGET MANIFEST`,
+//! `check REPOSITORY`, `retain REPOSITORY`. A repository that is not there is made; its password is `test`.
 #![allow(clippy::unwrap_used, reason = "a program for developers")]
 
 use std::path::Path;
@@ -26,7 +27,7 @@ fn main() {
             result => result.unwrap(),
         }
     };
-    let manifest = Path::new("/tmp/bench-manifest.zst");
+    let manifest = || Path::new(&arguments[4]);
     match arguments[1].as_str() {
         "save" => {
             let source = Source::whole(&arguments[2]);
@@ -36,7 +37,7 @@ fn main() {
                 tags: Vec::new(),
                 program: "bench".into(),
             };
-            let file = std::fs::File::create(manifest).unwrap();
+            let file = std::fs::File::create(manifest()).unwrap();
             let saved = open(&arguments[3]).save(&source, &file, &save, &options, &()).unwrap();
             println!(
                 "{:?}: {} files, {} bytes, {} added, {} unchanged, {} problems",
@@ -51,11 +52,11 @@ fn main() {
         "restore" => {
             let repository = open(&arguments[2]);
             let snapshot = repository.snapshots().unwrap().last().unwrap().id;
-            let file = std::fs::File::create(manifest).unwrap();
+            let file = std::fs::File::create(manifest()).unwrap();
             repository.manifest(snapshot, &file, &options).unwrap();
             let order = Restore {
                 snapshot,
-                manifest,
+                manifest: manifest(),
                 target: Path::new(&arguments[3]),
                 plain: Vec::new(),
                 replace: true,
