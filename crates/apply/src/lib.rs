@@ -11,6 +11,7 @@ mod finish;
 mod hands;
 mod journal;
 mod keys;
+mod kpartx;
 mod place;
 mod release;
 mod run;
@@ -25,6 +26,7 @@ pub use finish::finish;
 pub use hands::{Hands, Kernel};
 pub use journal::Journal;
 pub use keys::{HeaderFile, Keys, NoKeys};
+pub use kpartx::kpartx;
 pub use run::{Applied, Progress, Silent, run, run_with, run_with_keys};
 pub use swapfile::swap_file;
 

@@ -7,6 +7,7 @@ use layout::{Partition, SectorSize};
 use plan::{Action, Command, SUBVOLUMES_AT, Target};
 use sys::Cmd;
 
+use crate::kpartx::kpartx;
 use crate::run::{ENDS, ENODEV, PATIENCE, Runner};
 use crate::sysfs;
 use crate::usage::is_usage;
@@ -118,8 +119,7 @@ impl Runner<'_> {
     fn reread(&self, device: &Path) -> Result<(), Error> {
         let node = device.to_string_lossy();
         let cmd = match sysfs::is_mapped(&sysfs::name(&node)) {
-            // The kernel knows no partitions of device-mapper devices: kpartx makes them, as devices.
-            true => Cmd::new("kpartx").args(["-u", "-s", &node]).accept(&[1]),
+            true => kpartx(self.sys, &node).accept(&[1]),
             false => Cmd::new("blockdev").args(["--rereadpt", &node]).accept(&[1]),
         };
         self.sys.run(&cmd)?;

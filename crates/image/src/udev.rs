@@ -35,7 +35,7 @@ const WITHOUT: &[&str] = &[
 #[rustfmt::skip]
 const ESSENTIAL: &[&str] = &[
     "??-udev-*.rules", "60-block.rules", "60-persistent-*.rules", "60-cdrom_id.rules", "64-btrfs*.rules",
-    "??-dm*.rules", "??-md-*.rules", "??-lvm*.rules", "66-kpartx.rules", "*multipath*.rules",
+    "??-dm*.rules", "??-md-*.rules", "??-lvm*.rules", "*kpartx.rules", "*multipath*.rules",
     "75-net-description.rules", "73-special-net-names.rules", "80-drivers.rules", "80-net-*.rules",
     "50-firmware.rules", "??-nvm*.rules", "*-scsi-sg3*.rules",
 ];

@@ -52,7 +52,7 @@ fn partitions(context: &Context) -> Result<()> {
     let present = probe::machine(&context.sys)?;
     for disk in present.disks().filter(|disk| disk.disk().is_some_and(|disk| disk.multipath.is_some())) {
         if present.partitions(&disk.id).is_empty()
-            && let Err(error) = context.sys.run(&Cmd::new("kpartx").args(["-a", "-s", &disk.path]))
+            && let Err(error) = context.sys.run(&apply::kpartx(&context.sys, &disk.path))
         {
             tracing::info!("{error}");
         }
