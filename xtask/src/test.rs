@@ -40,6 +40,7 @@ pub(crate) fn run(shop: &Shop, no_vm: bool, all: bool) -> Result<ExitCode> {
         ] {
             rows.push(row(shop, name, &shop.cargo(arguments)));
         }
+        make_room(shop);
         let rear = lab.map(|_| shop.build());
         let guests =
             guests.map(|thread| thread.join().map_err(|_| anyhow::anyhow!("the guests' thread died")));
@@ -90,6 +91,21 @@ fn row<T>(shop: &Shop, name: &str, result: &Result<T>) -> (String, bool) {
         shop.say(&format!("{name} FAILED: {error:#}"));
     }
     (name.to_owned(), result.is_ok())
+}
+
+/// On a machine that is used once, what cargo made for the tests gives its room to the virtual machines.
+fn make_room(shop: &Shop) {
+    if std::env::var_os("CI").is_none() {
+        return;
+    }
+    for name in ["deps", "build", "examples", "incremental"] {
+        // What cannot be removed only takes space.
+        let _ = std::fs::remove_dir_all(shop.root.join("target/debug").join(name));
+    }
+    let sys = sys::Real::new(shop.cancel.clone());
+    if let Ok(usage) = sys::Sys::usage(&sys, &shop.root) {
+        shop.say(&format!("{:.1} GB of the disk are free", usage.available as f64 / 1e9));
+    }
 }
 
 /// A scenario and the base of its machine.
