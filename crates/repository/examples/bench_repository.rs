@@ -1,5 +1,6 @@
 //! What `cargo xtask bench-engine` measures of repositories: `save DIR REPOSITORY MANIFEST`, `restore REPOSITORY TARGET MANIFEST`,
-//! `check REPOSITORY`, `retain REPOSITORY`. A repository that is not there is made; its password is `test`.
+//! `check REPOSITORY`, `retain REPOSITORY`. A repository that is not there is made; its password is `test`. What
+//! a server wants is in restic's and Amazon's variables.
 #![allow(clippy::unwrap_used, reason = "a program for developers")]
 
 use std::path::Path;
@@ -7,6 +8,10 @@ use std::path::Path;
 use backup::{Options, Source};
 use repository::{Access, Keep, Location, Repository, Restore, Save};
 use sys::Secret;
+
+// As in the product: musl's own allocator costs several times the system time under threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -18,11 +23,19 @@ fn main() {
     };
     let password = Secret::new("test");
     let started = std::time::Instant::now();
+    let variable = |name: &str| std::env::var(name).ok();
+    let access = Access {
+        key_id: variable("AWS_ACCESS_KEY_ID").unwrap_or_default(),
+        secret_key: variable("AWS_SECRET_ACCESS_KEY").map(Secret::new),
+        user: variable("RESTIC_REST_USERNAME"),
+        password: variable("RESTIC_REST_PASSWORD").map(Secret::new),
+        ..Access::default()
+    };
     let open = |place: &str| {
         let location = Location::parse(place).unwrap();
-        match Repository::open(location.backend(&Access::default()).unwrap(), &password) {
+        match Repository::open(location.backend(&access).unwrap(), &password) {
             Err(repository::Error::Absent { .. }) => {
-                Repository::create(location.backend(&Access::default()).unwrap(), &password).unwrap()
+                Repository::create(location.backend(&access).unwrap(), &password).unwrap()
             }
             result => result.unwrap(),
         }

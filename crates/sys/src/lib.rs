@@ -9,6 +9,7 @@
 //! own, each safe against the accidents that destroyed backups elsewhere: [`mount`], [`fs`], [`lock`].
 
 mod cmd;
+mod copy;
 mod door;
 mod error;
 pub mod fs;
