@@ -1,6 +1,6 @@
 //! What `cargo xtask bench-engine` measures of repositories: `save DIR REPOSITORY MANIFEST`, `restore REPOSITORY TARGET MANIFEST`,
 //! `check REPOSITORY`, `retain REPOSITORY`. A repository that is not there is made; its password is `test`. What
-//! a server wants is in restic's and Amazon's variables.
+//! a server wants is in restic's and Amazon's variables; `LEVEL` is zstd's, 3 where it is not set.
 #![allow(clippy::unwrap_used, reason = "a program for developers")]
 
 use std::path::Path;
@@ -15,8 +15,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    let level = std::env::var("LEVEL").ok().and_then(|text| text.parse().ok());
     let options = Options {
-        level: 3,
+        level: level.unwrap_or(3),
         threads: sys::info::processors(),
         codec: backup::Codec::Zstd,
         cancel: sys::Cancel::on_signals().unwrap(),
