@@ -47,7 +47,7 @@ pub struct Comparison {
 }
 
 /// Compares every entry of the manifest with what lies below `target`. Below the mount points `plain` (vfat), only
-/// type, content and modification time (to two seconds) are compared.
+/// type, content, modification time (to two seconds) and the read-only attribute of files are compared.
 ///
 /// Compare before anything else is mounted or changed below the target.
 ///
@@ -203,6 +203,12 @@ impl Worker<'_> {
             let wanted = entry.mtime.0.clamp(*VFAT_TIMES.start(), *VFAT_TIMES.end());
             if entry.kind == Kind::File && stat.mtime.0.abs_diff(wanted) > 2 {
                 found.push("modification time".into());
+            }
+            if entry.kind == Kind::File
+                && metadata::is_read_only(entry.mode)
+                && !metadata::is_read_only(stat.mode)
+            {
+                found.push("it can be written, and could not be".into());
             }
         } else {
             metadata_differences(entry, &stat, found);

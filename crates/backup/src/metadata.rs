@@ -205,6 +205,20 @@ fn change_flags<Fd: AsFd>(fd: Fd, flags: u32, mask: u32) -> Result<(), Errno> {
     if wanted == present { Ok(()) } else { rustix::fs::ioctl_setflags(fd, IFlags::from_bits_retain(wanted)) }
 }
 
+/// Whether nobody may write it: all that filesystems without owners have of permissions.
+pub fn is_read_only(mode: u32) -> bool {
+    mode & 0o222 == 0
+}
+
+/// Takes the write permissions away that the file has.
+pub fn make_read_only<Fd: AsFd>(fd: Fd) -> Result<(), Errno> {
+    let mode = stat_of(&fd)?.mode;
+    if is_read_only(mode) {
+        return Ok(());
+    }
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(mode & !0o222))
+}
+
 /// Modification time for the calls; the access time is left alone.
 pub fn timestamps(mtime: (i64, u32)) -> Timestamps {
     Timestamps {

@@ -35,7 +35,7 @@ pub struct Restore<'a> {
     /// The directory that becomes `/`, with its filesystems mounted in it.
     pub target: &'a Path,
     /// Mount points (absolute paths in the machine) of filesystems without owners and attributes (vfat): there only
-    /// content and modification time are restored.
+    /// content, modification time and the read-only attribute of files are restored.
     pub plain: Vec<PathBuf>,
     /// Length in bytes and digest of an archive that has not been verified: then its table of parts is checked before
     /// anything is written, and the hash of each part before it is used.
@@ -577,6 +577,11 @@ pub(crate) fn finish(shared: &Shared<'_>, entry: &Entry, file: &OwnedFd) {
     if shared.is_plain(&entry.path) {
         if let Err(error) = rustix::fs::futimens(file, &metadata::timestamps(entry.mtime)) {
             shared.failed(&entry.path, "cannot set its time", error);
+        }
+        if metadata::is_read_only(entry.mode)
+            && let Err(error) = metadata::make_read_only(file)
+        {
+            shared.failed(&entry.path, "cannot make it read-only", error);
         }
         return;
     }

@@ -300,7 +300,7 @@ fn a_full_filesystem_is_named() {
 }
 
 #[test]
-fn plain_mounts_take_content_and_time_only() {
+fn plain_mounts_take_content_time_and_the_read_only_attribute() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let (tree, target) = (dir.path().join("tree"), dir.path().join("target"));
@@ -309,6 +309,8 @@ fn plain_mounts_take_content_and_time_only() {
     let file = tree.join("boot/efi/EFI/grub.efi");
     std::fs::write(&file, b"MZ").unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o751)).unwrap();
+    std::fs::write(tree.join("boot/efi/EFI/protected"), b"x").unwrap();
+    std::fs::set_permissions(tree.join("boot/efi/EFI/protected"), PermissionsExt::from_mode(0o555)).unwrap();
     create(&source(&tree), dir.path());
     let (archive, manifest) = (dir.path().join("a.tar.zst"), dir.path().join("a.manifest"));
     let plain = vec![PathBuf::from("/boot/efi")];
@@ -319,6 +321,11 @@ fn plain_mounts_take_content_and_time_only() {
         |plain: &[PathBuf]| backup::compare(&manifest, &target, plain, &options(), &()).unwrap().differences;
     assert_eq!(differences(&plain), []);
     assert!(!differences(&[]).is_empty());
+    let protected = target.join("boot/efi/EFI/protected");
+    let mode = std::fs::metadata(&protected).unwrap().permissions().mode();
+    assert_eq!(mode & 0o222, 0);
+    std::fs::set_permissions(&protected, PermissionsExt::from_mode(mode | 0o200)).unwrap();
+    assert!(differences(&plain).iter().any(|difference| difference.what.contains("can be written")));
     std::fs::write(target.join("boot/efi/EFI/grub.efi"), b"ZM").unwrap();
     assert!(differences(&plain).iter().any(|difference| difference.what == "content"));
 }

@@ -1,4 +1,5 @@
-//! JFS made again with `mkfs.jfs` (jfsutils), its UUID given back by `jfs_tune`.
+//! JFS made again with `mkfs.jfs` (jfsutils 1.1.15), its UUID given back by `jfs_tune`, which raises the version in the
+//! superblock from 1 to 2: then `jfs_tune -l` shows 16 bytes of the label, of which it showed 11.
 
 use layout::{Bytes, Filesystem, Jfs};
 
