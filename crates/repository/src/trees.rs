@@ -1,4 +1,4 @@
-//! The directories of a snapshot, found by path. The last ones stay in memory.
+//! The directories of a snapshot, found by path. Those used last stay in memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,10 @@ use crate::{Inner, locked};
 
 /// Directories in memory.
 const KEPT: usize = 256;
+/// Nodes in memory, of all directories together (some 800 bytes each).
+const NODES: usize = 50_000;
+/// So many directories stay, however large they are: two threads on both sides of a border, and what leads there.
+const LEAST: usize = 8;
 
 /// The nodes of a directory by name.
 pub type Tree = HashMap<Vec<u8>, Node>;
@@ -21,7 +25,39 @@ pub type Tree = HashMap<Vec<u8>, Node>;
 pub struct Trees<'r> {
     reader: TreeReader<'r>,
     root: Id,
-    known: Mutex<HashMap<Vec<u8>, Option<Arc<Tree>>>>,
+    known: Mutex<Known>,
+}
+
+/// The directories in memory.
+#[derive(Default)]
+struct Known {
+    /// Each with when it was used last.
+    trees: HashMap<Vec<u8>, (u64, Option<Arc<Tree>>)>,
+    nodes: usize,
+    uses: u64,
+}
+
+impl Known {
+    fn get(&mut self, path: &[u8]) -> Option<Option<Arc<Tree>>> {
+        self.uses += 1;
+        let (used, tree) = self.trees.get_mut(path)?;
+        *used = self.uses;
+        Some(tree.clone())
+    }
+
+    fn insert(&mut self, path: &[u8], tree: Option<Arc<Tree>>) {
+        let count = |tree: &Option<Arc<Tree>>| tree.as_ref().map_or(0, |tree| tree.len());
+        self.nodes += count(&tree);
+        self.uses += 1;
+        if let Some((_, before)) = self.trees.insert(path.to_vec(), (self.uses, tree)) {
+            self.nodes -= count(&before);
+        }
+        while self.trees.len() > KEPT || self.nodes > NODES && self.trees.len() > LEAST {
+            let oldest = self.trees.iter().min_by_key(|(_, (used, _))| *used).map(|(path, _)| path.clone());
+            let Some((_, tree)) = oldest.and_then(|path| self.trees.remove(&path)) else { break };
+            self.nodes -= count(&tree);
+        }
+    }
 }
 
 impl<'r> Trees<'r> {
@@ -33,7 +69,7 @@ impl<'r> Trees<'r> {
     /// The directory at that stored path (`.` for the root); `None` where there is none.
     pub fn directory(&self, index: &dyn Find, path: &[u8]) -> Result<Option<Arc<Tree>>> {
         if let Some(known) = locked(&self.known).get(path) {
-            return Ok(known.clone());
+            return Ok(known);
         }
         let id = if path == b"." {
             Some(self.root)
@@ -45,12 +81,7 @@ impl<'r> Trees<'r> {
             Some(id) => Some(Arc::new(self.load(index, id)?.into_iter().collect())),
             None => None,
         };
-        let mut known = locked(&self.known);
-        if known.len() >= KEPT {
-            // The ancestors of what comes next are loaded again.
-            known.clear();
-        }
-        known.insert(path.to_vec(), tree.clone());
+        locked(&self.known).insert(path, tree.clone());
         Ok(tree)
     }
 
@@ -85,5 +116,34 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (b".", path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(nodes: usize) -> Option<Arc<Tree>> {
+        let name = |number: usize| number.to_string().into_bytes();
+        Some(Arc::new((0..nodes).map(|number| (name(number), Node::default())).collect()))
+    }
+
+    #[test]
+    fn what_was_used_last_stays() {
+        let mut known = Known::default();
+        known.insert(b"top", tree(NODES / 2));
+        for number in 0..10 * KEPT {
+            known.insert(format!("top/{number}").as_bytes(), tree(number % 3));
+            assert!(known.get(b"top").is_some(), "the parent of all of them is in use");
+        }
+        assert!(known.trees.len() == KEPT && known.get(b"top/0").is_none());
+        // Large ones push out all but a few.
+        let large = tree(NODES);
+        for number in 0..20 {
+            known.insert(format!("large/{number}").as_bytes(), large.clone());
+        }
+        assert_eq!((known.trees.len(), known.nodes), (LEAST, LEAST * NODES));
+        known.insert(b"large/19", None);
+        assert_eq!(known.nodes, (LEAST - 1) * NODES);
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::node::Node;
 use crate::pack::BlobKind;
 use crate::store::Store;
-use crate::trees::Trees;
+use crate::trees::{Trees, split};
 use crate::{Repository, locked};
 
 /// An entry that is done.
@@ -105,16 +105,16 @@ impl<'a> Worker<'a> {
         }
         let is_hollow = entry.segments.is_some();
         if !is_hollow && self.since.is_some_and(|since| stat.ctime < since) {
-            let before = match self.parent.map(|parent| parent.node(self.store, &entry.path)) {
-                Some(Ok(node)) => node.filter(|node| node.is_unchanged(entry, stat)),
-                // What is damaged there is stored again.
-                _ => None,
-            };
-            if let Some(node) = before
+            let (directory, name) = split(&entry.path);
+            // What is damaged there is stored again.
+            let before = self.parent.and_then(|parent| parent.directory(self.store, directory).ok()?);
+            if let Some(node) = before.as_ref().and_then(|tree| tree.get(name))
+                && node.is_unchanged(entry, stat)
                 && let Some((segments, digest)) = node.known_content()
-                && let Some(content) = node.content
-                && self.store.has_all(BlobKind::Data, &content)
+                && let Some(content) = &node.content
+                && self.store.has_all(BlobKind::Data, content)
             {
+                let content = content.clone();
                 (entry.segments, entry.digest) = (segments, digest);
                 batch.unchanged += 1;
                 return Ok(Some(content));
