@@ -258,7 +258,8 @@ pub struct Mount {
     /// Directory to mount on; it must be there, and empty
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Show what is there instead of at the configured destination: an ISO file, a drive, or a directory
+    /// Show what is there instead of at the configured destination: an ISO file, a drive, a directory, or
+    /// snapshot:ID of the repository
     #[arg(long, value_name = "WHERE")]
     pub from: Option<String>,
     /// Unmount it again

@@ -8,6 +8,7 @@ mod rsync;
 
 use std::path::{Path, PathBuf};
 
+use backup::ContentSource;
 use sys::Sys;
 
 use crate::context::Context;
@@ -114,6 +115,10 @@ pub trait Origin {
 
     /// Brings the files back. Gives the problems by name; every restored file is compared with the manifest afterwards.
     fn restore(&mut self, context: &Context, order: &Order<'_>, stage: &Stage<'_>) -> Result<Vec<String>>;
+
+    /// What gives the content of single files, for looking into them without a restore: of these, or of others at the same place.
+    /// Asks for what opens them. Where there is no need for it, the error says how to look at them.
+    fn contents(&mut self, context: &Context, content: &Content) -> Result<Box<dyn ContentSource>>;
 }
 
 /// The way out that the configuration asks for, where it is one of these.
@@ -167,23 +172,38 @@ pub struct Kept {
     pub has_files: bool,
 }
 
-/// This machine's recovery points in the configured repository, the oldest first, with the place; `None` where none is configured.
-pub fn kept(context: &Context) -> Result<Option<(String, Vec<Kept>)>> {
+/// A place that keeps whole recovery points: seals, with what lies beside them, and files.
+pub trait Keeper: Send + Sync {
+    /// Where it is: a URL without secrets.
+    fn place(&self) -> String;
+
+    /// The recovery points of that machine, the oldest first.
+    fn points(&self, context: &Context, hostname: &str) -> Result<Vec<Kept>>;
+
+    /// Copies a seal, with what lies beside it, into a directory.
+    fn fetch(&self, context: &Context, name: &str, dir: &Path) -> Result<()>;
+
+    /// What gives the content of a recovery point's single files, as [`Origin::contents`].
+    fn contents(&self, content: &Content) -> Result<Box<dyn ContentSource>>;
+}
+
+/// The configured one. Nobody is asked for anything. `None` where none is configured.
+pub fn keeper(context: &Context) -> Result<Option<Box<dyn Keeper>>> {
     #[cfg(feature = "repository")]
     if context.settings().backup == config::Backup::Restic {
-        return restic::kept(context).map(Some);
+        return Ok(Some(Box::new(restic::Points::configured(context)?)));
     }
     let _ = context;
     Ok(None)
 }
 
-/// Copies the seal of a recovery point in the configured repository, with what lies beside it, into a directory.
-pub fn fetch(context: &Context, name: &str, dir: &Path) -> Result<()> {
+/// The one that is named by `snapshot:`, whatever `BACKUP` is.
+pub fn named_keeper(context: &Context) -> Result<Box<dyn Keeper>> {
     #[cfg(feature = "repository")]
-    return restic::fetch(context, name, dir);
+    return Ok(Box::new(restic::Points::configured(context)?));
     #[cfg(not(feature = "repository"))]
     {
-        let _ = (context, dir);
-        Err(Failure::refused(format!("{SNAPSHOT}{name}: this rear was built without repositories")))
+        let _ = context;
+        Err(Failure::refused("this rear was built without repositories"))
     }
 }

@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use backup::{Entry, ManifestReader, ProblemKind, Source};
+use backup::{ContentSource, Entry, ManifestReader, ProblemKind, Source};
 use layout::Bytes;
 use repository::{Access, Id, Keep, Location, Repository, Save};
 use sys::Secret;
 
-use super::{Carry, Engine, Job, Order, Origin, Saved};
+use super::{Carry, Engine, Job, Keeper, Order, Origin, Saved};
 use crate::context::{Context, is_rescue_system};
 use crate::failure::{Failure, Result};
 use crate::point::{self, Content, Place, Seal};
@@ -23,7 +23,7 @@ use crate::workflow::mkbackup::source::{self, Files};
 use crate::workflow::mkbackup::{archive, part};
 use crate::workflow::preflight::Refusals;
 
-pub use points::{fetch, kept};
+pub use points::Points;
 
 /// The word of `BACKUP`, and of the seal.
 pub const METHOD: &str = "RESTIC";
@@ -288,6 +288,8 @@ pub struct Back {
     location: Location,
     snapshot: Id,
     repository: Option<Repository>,
+    /// For looking into files.
+    points: Option<Points>,
 }
 
 impl Back {
@@ -296,7 +298,12 @@ impl Back {
         let snapshot = Id::parse(&content.name).ok_or_else(|| {
             Failure::refused(format!("the seal names the impossible snapshot {}", content.name))
         })?;
-        Ok(Self { location: Location::parse(&content.url)?, snapshot, repository: None })
+        Ok(Self { location: Location::parse(&content.url)?, snapshot, repository: None, points: None })
+    }
+
+    /// The repository as a keeper of recovery points.
+    pub fn keeper(&mut self, context: &Context) -> Result<Points> {
+        Points::of(self.location.clone(), self.open(context)?)
     }
 
     /// Opens the repository, with the configured password, or the one that a person gives.
@@ -391,6 +398,14 @@ impl Origin for Back {
         let restored = repository.restore(&order, &context.archive_options(), stage)?;
         let shown = |one: &backup::RestoreProblem| format!("{}: {}", one.path.display(), one.detail);
         Ok(restored.problems.iter().map(shown).collect())
+    }
+
+    fn contents(&mut self, context: &Context, content: &Content) -> Result<Box<dyn ContentSource>> {
+        let points = match self.points.take() {
+            Some(points) => points,
+            None => self.keeper(context)?,
+        };
+        self.points.insert(points).contents(content)
     }
 }
 

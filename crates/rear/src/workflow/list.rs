@@ -70,7 +70,8 @@ pub fn run(context: &Context, options: &List) -> Result<()> {
 
 /// Lists the recovery points of this machine in the repository; gives how many are broken, and how many there are, where there is any.
 fn kept(context: &Context) -> Result<Option<(usize, usize)>> {
-    let Some((place, points)) = files::kept(context)? else { return Ok(None) };
+    let Some(keeper) = files::keeper(context)? else { return Ok(None) };
+    let (place, points) = (keeper.place(), keeper.points(context, &context.hostname)?);
     let broken = points.iter().filter(|kept| kept.seal.is_err() || !kept.has_files).count();
     if points.is_empty() {
         context.ui.say(format!("No recovery point of this machine is in {place}."));

@@ -174,7 +174,7 @@ impl Looked {
             return Ok(());
         };
         let staging = Staging::create(Path::new(STATE_DIR))?;
-        files::fetch(context, name, staging.path())?;
+        files::named_keeper(context)?.fetch(context, name, staging.path())?;
         self.named(staging.path(), true);
         context.staged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(staging);
         Ok(())
