@@ -172,6 +172,27 @@ pub struct Kept {
     pub has_files: bool,
 }
 
+/// What a name in such a place means.
+pub enum Meant {
+    /// A recovery point, by its whole name.
+    Point(String),
+    /// Files whose seal is not there.
+    Files(Bare),
+}
+
+/// Files without a seal: nobody knows how the disks were when they were saved.
+#[derive(Clone, Debug)]
+pub struct Bare {
+    /// Their whole name.
+    pub name: String,
+    /// The machine.
+    pub hostname: String,
+    /// When they were saved, in seconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// Whether this program saved them: then they have all metadata, and digests to compare with.
+    pub is_ours: bool,
+}
+
 /// A place that keeps whole recovery points: seals, with what lies beside them, and files.
 pub trait Keeper: Send + Sync {
     /// Where it is: a URL without secrets.
@@ -180,25 +201,21 @@ pub trait Keeper: Send + Sync {
     /// The recovery points of that machine, the oldest first.
     fn points(&self, context: &Context, hostname: &str) -> Result<Vec<Kept>>;
 
+    /// What is meant by the first digits of a name: of a seal, or of files; then it is their recovery point.
+    fn find(&self, name: &str) -> Result<Meant>;
+
     /// Copies a seal, with what lies beside it, into a directory.
     fn fetch(&self, context: &Context, name: &str, dir: &Path) -> Result<()>;
 
-    /// What gives the content of a recovery point's single files, as [`Origin::contents`].
+    /// Writes the manifest of files without a seal into a directory, from these files themselves.
+    fn list(&self, context: &Context, files: &Bare, dir: &Path) -> Result<Content>;
+
+    /// What gives the content of single files, as [`Origin::contents`].
     fn contents(&self, content: &Content) -> Result<Box<dyn ContentSource>>;
 }
 
-/// The configured one. Nobody is asked for anything. `None` where none is configured.
-pub fn keeper(context: &Context) -> Result<Option<Box<dyn Keeper>>> {
-    #[cfg(feature = "repository")]
-    if context.settings().backup == config::Backup::Restic {
-        return Ok(Some(Box::new(restic::Points::configured(context)?)));
-    }
-    let _ = context;
-    Ok(None)
-}
-
-/// The one that is named by `snapshot:`, whatever `BACKUP` is.
-pub fn named_keeper(context: &Context) -> Result<Box<dyn Keeper>> {
+/// The configured one, whatever `BACKUP` is.
+pub fn configured_keeper(context: &Context) -> Result<Box<dyn Keeper>> {
     #[cfg(feature = "repository")]
     return Ok(Box::new(restic::Points::configured(context)?));
     #[cfg(not(feature = "repository"))]
@@ -206,4 +223,20 @@ pub fn named_keeper(context: &Context) -> Result<Box<dyn Keeper>> {
         let _ = context;
         Err(Failure::refused("this rear was built without repositories"))
     }
+}
+
+/// The one at that place; a person is asked for what opens it.
+pub fn keeper_at(context: &Context, place: &str) -> Result<Box<dyn Keeper>> {
+    #[cfg(feature = "repository")]
+    return Ok(Box::new(restic::Back::at(place)?.keeper(context)?));
+    #[cfg(not(feature = "repository"))]
+    {
+        let _ = context;
+        Err(Failure::refused(format!("{place}: this rear was built without repositories")))
+    }
+}
+
+/// Whether a seal's files are in such a place.
+pub fn is_kept(content: &Content) -> bool {
+    content.method == "RESTIC"
 }

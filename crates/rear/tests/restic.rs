@@ -9,6 +9,8 @@ mod mounted;
 #[path = "../../repository/tests/servers/mod.rs"]
 mod servers;
 mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
 
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -19,6 +21,7 @@ use mounted::{Mounted, facts, plant_more, skipped, xattrs};
 use repository::{Access, Backend, Id, Local, Location, Repository, Save};
 use serde_json::{Value, json};
 use support::{Point, change, rear};
+use terminal::Terminal;
 
 const PASSWORD: &str = "correct horse";
 
@@ -62,12 +65,15 @@ fn name_snapshot(point: &Path, place: &str, snapshot: Id, totals: backup::Totals
     });
 }
 
-/// Changes one bit in the middle of the largest pack.
-fn damage_largest(repository: &Path) {
+fn largest_pack(repository: &Path) -> std::path::PathBuf {
     let packs = std::fs::read_dir(repository.join("data")).unwrap();
     let packs = packs.flat_map(|entry| std::fs::read_dir(entry.unwrap().path()).unwrap());
-    let largest = packs.map(|entry| entry.unwrap().path()).max_by_key(|path| path.metadata().unwrap().len());
-    change(&largest.unwrap(), |bytes| {
+    packs.map(|entry| entry.unwrap().path()).max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+}
+
+/// Changes one bit in the middle of the largest pack.
+fn damage_largest(repository: &Path) {
+    change(&largest_pack(repository), |bytes| {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
     });
@@ -271,6 +277,109 @@ fn recovery_points_in_a_repository_are_listed_and_used() {
     let (code, out, error) = run(&["list"]);
     assert_eq!(code, 4, "{out}");
     assert!(out.contains("BROKEN") && error.contains("1 of 1"), "{out}{error}");
+}
+
+/// Runs the program as if this were the rescue system of that machine: with its facts, in a mount namespace of its own, and on a
+/// terminal at which somebody knows the password. Gives the exit code and all that was shown.
+fn rescue(work: &Path, hostname: &str, place: &str, arguments: &str) -> (i32, String) {
+    let etc = work.join("etc");
+    std::fs::create_dir_all(etc.join("rear")).unwrap();
+    let facts = json!({
+        "format": 1, "hostname": hostname, "recovery_point": "0f".repeat(16), "created": 0, "volume_id": "REAR-TEST",
+        "backup_dir": null, "network": image::network::Network::default(), "use_dhcp": null, "serial_consoles": [],
+        "modules_load": [], "console_password": false, "ssh": false, "pre_recovery_script": [],
+        "post_recovery_script": [], "disks_to_be_wiped": [], "rebuild_initramfs": null,
+        "means": {"text": "", "restore": [], "check": [], "ignore_errors": false, "rsync_options": [],
+                  "reach": {"place": place, "user": "", "key_id": "", "region": "", "authorities": null}},
+    });
+    std::fs::write(etc.join("rear/rescue.json"), facts.to_string()).unwrap();
+    let rear = env!("CARGO_BIN_EXE_rear");
+    let script = format!(
+        "mount --bind {} /etc && mount -t tmpfs none /run && exec {rear} {arguments}\n",
+        etc.display()
+    );
+    std::fs::write(work.join("rescue.sh"), script).unwrap();
+    let command = format!("unshare --mount --propagation private sh {}", work.join("rescue.sh").display());
+    let mut terminal = Terminal::new(&command);
+    terminal.answer("Password of the repository", PASSWORD);
+    let (code, said) = terminal.end();
+    // Nobody is asked twice, and what was typed is not shown.
+    assert_eq!(said.matches("Password of the repository").count(), 1, "{said}");
+    assert!(!said.contains(PASSWORD), "{said}");
+    (code, said)
+}
+
+#[test]
+fn an_older_point_of_the_repository_is_opened_for_a_recovery() {
+    if !sys::info::is_root() || Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: needs root and script");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let tree = at("tree");
+    let server = servers::Server::start(Arc::new(servers::rest::Directory::new(at("repository"))), false);
+    let place = format!("rest:{}/", server.url(""));
+    let location = Location::parse(&place).unwrap();
+    let backend = || location.backend(&Access::default()).unwrap();
+    let mut sealed = Vec::new();
+    for (index, created) in ["1767323040", "1767409440"].into_iter().enumerate() {
+        let point = at(&format!("point{index}"));
+        Point::make(&point, &tree);
+        std::fs::write(tree.join("etc/version"), index.to_string()).unwrap();
+        into_repository(&point, &tree, backend);
+        change(&point.join("recovery-point.json"), |bytes| {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            let id = format!("{index:02}").repeat(16);
+            *bytes = text.replace("1767323040", created).replace(&"0f".repeat(16), &id).into_bytes();
+        });
+        sealed.push(seal_into_repository(&point, &at("repository")));
+    }
+    let snapshots = repository(backend).snapshots().unwrap();
+    let files: Vec<_> = snapshots.iter().filter(|one| one.tags[1] == "rear-files").collect();
+    let plan = |host: &str, name: &str| {
+        rescue(dir.path(), host, &place, &format!("recover --plan --from snapshot:{name}"))
+    };
+    // By the name of its seal, and by that of its files. Whether this machine has disks for the plan is another question.
+    for (name, id, made) in [
+        (&sealed[0][..8], "00", "2026-01-02"),
+        (&sealed[1], "01", "2026-01-03"),
+        (&files[0].id.to_string(), "00", "2026-01-02"),
+    ] {
+        let (_, said) = plan("web1", name);
+        let opened = format!("recovery point {} of web1, made {made}", id.repeat(16));
+        assert!(said.contains(&opened) && said.contains("all there"), "{said}");
+    }
+    let (code, said) = plan("db1", &sealed[0]);
+    assert!(code == 3 && said.contains("is one of web1, not of db1"), "{said}");
+    let (code, said) = plan("web1", "ffff0000");
+    assert!(code == 3 && said.contains("no recovery point ffff0000"), "{said}");
+    // Without its seal, and without a medium that has another layout.
+    std::fs::remove_file(at("repository/snapshots").join(&sealed[0])).unwrap();
+    let (code, said) = plan("web1", &files[0].id.to_string());
+    assert!(code == 3 && said.contains("has no seal"), "{said}");
+    // Single files of one come back in the rescue system too.
+    let (code, said) = rescue(
+        dir.path(),
+        "web1",
+        &place,
+        &format!("restore /etc/version --to {} --from snapshot:{}", at("to").display(), sealed[1]),
+    );
+    assert!(code == 0 && std::fs::read_to_string(at("to/etc/version")).unwrap() == "1", "{said}");
+    // A pack that is gone is found before anything else happens.
+    std::fs::remove_file(largest_pack(&at("repository"))).unwrap();
+    let (code, said) = plan("web1", &sealed[1]);
+    assert!(code == 3 && said.contains("is not whole") && said.contains("/srv/large"), "{said}");
+
+    // On the running machine, the configured repository is meant.
+    configure(&at("config"), PASSWORD);
+    let conf = at("config/local.conf");
+    let text = std::fs::read_to_string(&conf).unwrap() + &format!("RESTIC_REPOSITORY={place}\n");
+    std::fs::write(&conf, text).unwrap();
+    let config = at("config");
+    let words = ["-c", config.to_str().unwrap(), "recover", "--plan", "--from"];
+    let (code, _, error) = rear(&words, Path::new(&format!("snapshot:{}", sealed[1])));
+    assert!(code == 3 && error.contains("is one of web1, not of"), "{error}");
 }
 
 /// The `restic` program; what it said, or `None` where there is none.

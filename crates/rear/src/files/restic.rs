@@ -179,12 +179,15 @@ impl Engine for Out {
                 self.location
             ));
         }
-        Ok(match &self.location {
+        let mut carry = match &self.location {
             Location::Local(_) => Carry::default(),
             // Without a key: those are never packed. The rescue system asks for the password of the account.
             Location::Sftp(_) => Carry::ssh(context),
             Location::Rest(_) | Location::S3(_) => access::carry(&self.location, &self.access)?,
-        })
+        };
+        // Also of a medium without files: the older recovery points are there.
+        carry.reach.place = self.place();
+        Ok(carry)
     }
 
     fn save(&mut self, context: &Context, job: &Job<'_>) -> Result<Saved> {
@@ -293,6 +296,12 @@ pub struct Back {
 }
 
 impl Back {
+    /// Of the repository there, with no snapshot of it in mind.
+    pub fn at(place: &str) -> Result<Self> {
+        let location = Location::parse(place)?;
+        Ok(Self { location, snapshot: Id::default(), repository: None, points: None })
+    }
+
     /// Of what a seal says.
     pub fn new(content: &Content) -> Result<Self> {
         let snapshot = Id::parse(&content.name).ok_or_else(|| {
@@ -308,10 +317,11 @@ impl Back {
 
     /// Opens the repository, with the configured password, or the one that a person gives.
     fn open(&mut self, context: &Context) -> Result<Repository> {
-        if let Some(open) = &self.repository {
-            return Ok(open.clone());
-        }
         let place = self.location.to_string();
+        if let Some(open) = self.repository.clone().or_else(|| context.opened_repository(&place)) {
+            self.repository = Some(open.clone());
+            return Ok(open);
+        }
         let unwritten = |error: repository::Error| self.unwritten(error.into());
         let access = access::granted(context, &self.location).map_err(|failure| self.unwritten(failure))?;
         let mut known = configured(context)?;
@@ -335,6 +345,7 @@ impl Back {
                 result => break result.map_err(unwritten)?,
             }
         };
+        context.remember_repository(&place, &repository);
         self.repository = Some(repository.clone());
         Ok(repository)
     }

@@ -11,6 +11,7 @@ use serde_json::json;
 use sys::{Cmd, Sys};
 
 use super::browse::{Held, Parts, Point, Points};
+use super::kept;
 use super::list::readable;
 use super::points::{Found, Looked};
 use crate::cli::Mount;
@@ -53,7 +54,7 @@ pub fn run(context: &Context, options: &Mount) -> Result<()> {
 fn open<'c>(context: &'c Context, from: Option<&str>, unlocker: &mut Unlocker<'c>) -> Result<Points<'c>> {
     let looked = Looked::all(context, from)?;
     let mut points = match from {
-        None => kept(context)?,
+        None => in_repository(context)?,
         Some(_) => Vec::new(),
     };
     let is_new =
@@ -100,11 +101,11 @@ fn open<'c>(context: &'c Context, from: Option<&str>, unlocker: &mut Unlocker<'c
 }
 
 /// This machine's recovery points in the repository, where one is configured.
-fn kept(context: &Context) -> Result<Vec<Point>> {
-    let Some(keeper) = files::keeper(context)? else { return Ok(Vec::new()) };
+fn in_repository(context: &Context) -> Result<Vec<Point>> {
+    let Some((keeper, hostname)) = kept::usual(context)? else { return Ok(Vec::new()) };
     let keeper: Arc<dyn Keeper> = Arc::from(keeper);
     let mut points = Vec::new();
-    for kept in keeper.points(context, &context.hostname)? {
+    for kept in keeper.points(context, &hostname)? {
         let opened = match kept.seal {
             Ok(_) if !kept.has_files => Err(Failure::refused("its files are not in the repository any more")),
             Ok(seal) => match &seal.content {

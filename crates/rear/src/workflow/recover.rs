@@ -30,6 +30,7 @@ use crate::rescue;
 use crate::unlock::Files;
 
 mod finish;
+mod older;
 mod open;
 mod restore;
 

@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 use backup::ContentSource;
 use repository::{Browser, Files, Id, Location, Repository, Snapshot};
 
-use super::{METHOD, POINT, access, configured};
+use super::{FILES, METHOD, POINT, access, configured};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::files::{Keeper, Kept};
+use crate::files::{Bare, Keeper, Kept, Meant};
 use crate::point::{self, Content, Seal};
 
 /// The largest seal and the largest part beside one, in bytes: the manifest of many millions of files.
@@ -42,6 +42,7 @@ impl Points {
         })?;
         let location = Location::parse(settings.restic_repository.expose())?;
         let repository = Repository::open(location.backend(&access::configured(context)?)?, &password)?;
+        context.remember_repository(&location.to_string(), &repository);
         Self::of(location, repository)
     }
 
@@ -110,18 +111,45 @@ impl Keeper for Points {
         Ok(found)
     }
 
+    fn find(&self, name: &str) -> Result<Meant> {
+        let meant = self.meant(name)?;
+        if is_point(&meant) {
+            return Ok(Meant::Point(meant.id.to_string()));
+        }
+        let name = meant.id.to_string();
+        // What is damaged seals nothing.
+        let seals = |point: &Snapshot| {
+            self.seal(point.id).is_ok_and(|seal| seal.content.is_some_and(|content| content.name == name))
+        };
+        let snapshots = self.repository.snapshots()?;
+        if let Some(point) = snapshots.iter().filter(|one| is_point(one)).find(|point| seals(point)) {
+            return Ok(Meant::Point(point.id.to_string()));
+        }
+        Ok(Meant::Files(Bare {
+            name,
+            hostname: meant.hostname,
+            created: meant.time.try_into().unwrap_or_default(),
+            is_ours: meant.is_ours && meant.tags.iter().any(|tag| tag == FILES),
+        }))
+    }
+
+    fn list(&self, context: &Context, files: &Bare, dir: &Path) -> Result<Content> {
+        let id = Id::parse(&files.name)
+            .ok_or_else(|| Failure::refused(format!("there is no snapshot {}", files.name)))?;
+        let file = sys::fs::create_private(&dir.join(point::MANIFEST))?;
+        let (_, _, totals) = self.repository.manifest(id, &file, &context.archive_options())?;
+        file.sync_all()?;
+        Ok(Content {
+            method: METHOD.to_owned(),
+            url: self.place(),
+            name: files.name.clone(),
+            files: totals.files,
+            data_bytes: totals.bytes,
+        })
+    }
+
     fn fetch(&self, context: &Context, name: &str, dir: &Path) -> Result<()> {
         let meant = self.meant(name)?;
-        if !is_point(&meant) {
-            return Err(Failure::refused(format!(
-                "snapshot {} in {} is no recovery point: it has no seal",
-                meant.id.short(),
-                self.location
-            ))
-            .hint(
-                "rear list names the recovery points; restic restore brings back the files of any snapshot",
-            ));
-        }
         let seal = self.seal(meant.id)?;
         let names = seal.parts.iter().map(|part| part.name.as_str()).chain([point::SEAL]);
         for name in names {
