@@ -7,13 +7,14 @@ mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use age::secrecy::ExposeSecret;
 use crypt::Lock;
 use support::{Point, change, rear};
+use terminal::Terminal;
 
 const PASSPHRASE: &str = "correct horse";
 
