@@ -173,6 +173,10 @@ pub struct Kept {
 }
 
 /// What a name in such a place means.
+#[cfg_attr(
+    not(feature = "repository"),
+    expect(dead_code, reason = "without repositories there is no such place")
+)]
 pub enum Meant {
     /// A recovery point, by its whole name.
     Point(String),

@@ -242,5 +242,6 @@ fn below(root: &Path, path: &[u8]) -> PathBuf {
     root.join(Path::new(std::ffi::OsStr::from_bytes(path)))
 }
 
-#[cfg(all(test, feature = "repository"))]
+#[cfg(test)]
+#[cfg(feature = "repository")]
 mod tests;
