@@ -109,7 +109,11 @@ fn in_repository(context: &Context) -> Result<Vec<Point>> {
         let opened = match kept.seal {
             Ok(_) if !kept.has_files => Err(Failure::refused("its files are not in the repository any more")),
             Ok(seal) => match &seal.content {
-                Some(content) => keeper.contents(content).map(|contents| (seal, contents)),
+                // What fails here fails for all of them: somebody removes things at this moment, or the server is gone.
+                Some(content) => {
+                    let contents = keeper.contents(content)?;
+                    Ok((seal, contents))
+                }
                 None => Err(Failure::refused("it has no files")),
             },
             Err(failure) => Err(failure),
