@@ -1,14 +1,30 @@
 //! Reads the content of single files out of an archive, at any place. Each part of the archive is compared with its hash
 //! before a byte of it is given; the parts used last are kept. It never gives bytes that were not proven.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use crate::cache::Cache;
 use crate::codec::{Codec, Decompressor};
 use crate::digest::{self, Pieces};
 use crate::format::Frame;
-use crate::pipeline::lock;
-use crate::tree::Content;
+use crate::tree::{Content, Tree};
 use crate::{Error, Stored, verify};
+
+/// What gives the content of a tree's files, from any place of them: an archive, or whatever else keeps it. Threads ask at the same
+/// time. No byte is given that was not proven to be the one that was saved.
+pub trait ContentSource: Send + Sync {
+    /// Fills `into` from the content at this offset, holes as zeros; gives how many bytes there were.
+    ///
+    /// # Errors
+    /// What is needed is damaged or lost, or cannot be read.
+    fn read(&self, tree: &Tree, content: &Content<'_>, offset: u64, into: &mut [u8]) -> Result<usize, Error>;
+
+    /// Whether the content is the one that the tree tells of, as far as that can be said before it is read.
+    ///
+    /// # Errors
+    /// It is not, or what is needed to know it is damaged or lost, or cannot be read.
+    fn check(&self, tree: &Tree, content: &Content<'_>) -> Result<(), Error>;
+}
 
 /// An archive whose files are read one by one, by several threads.
 pub struct Contents {
@@ -18,16 +34,18 @@ pub struct Contents {
     digests: Vec<[u8; 32]>,
     /// Where each frame begins in the decompressed archive, and where the last one ends.
     starts: Vec<u64>,
-    kept: Mutex<Vec<Kept>>,
-    /// Bytes of decompressed frames that are kept at most, besides those in use.
-    limit: u64,
+    /// Decompressed frames.
+    kept: Cache<usize, Vec<u8>>,
 }
 
-/// A decompressed frame, or one that a thread is about to decompress: others wait for it at the lock.
-#[derive(Clone)]
-struct Kept {
-    number: usize,
-    data: Arc<Mutex<Option<Arc<Vec<u8>>>>>,
+impl ContentSource for Contents {
+    fn read(&self, _: &Tree, content: &Content<'_>, offset: u64, into: &mut [u8]) -> Result<usize, Error> {
+        self.read(content, offset, into)
+    }
+
+    fn check(&self, _: &Tree, content: &Content<'_>) -> Result<(), Error> {
+        self.check(content)
+    }
 }
 
 impl Contents {
@@ -51,8 +69,7 @@ impl Contents {
             frames: trailer.frames,
             digests: trailer.digests,
             starts,
-            kept: Mutex::default(),
-            limit,
+            kept: Cache::new(limit),
         })
     }
 
@@ -132,31 +149,7 @@ impl Contents {
     /// A decompressed frame, from those that are kept or from the archive.
     fn frame(&self, number: usize) -> Result<Arc<Vec<u8>>, Error> {
         let frame = *self.frames.get(number).ok_or_else(|| self.foreign())?;
-        let slot = {
-            let mut kept = lock(&self.kept);
-            let found = kept.iter().position(|one| one.number == number);
-            let one = match found {
-                Some(at) => kept.remove(at),
-                None => Kept { number, data: Arc::default() },
-            };
-            let mut sum = u64::from(frame.size);
-            // The last one was used last.
-            let fit = kept.iter().rev().take_while(|one| {
-                sum += self.frames.get(one.number).map_or(0, |frame| u64::from(frame.size));
-                sum <= self.limit
-            });
-            let drop = kept.len() - fit.count();
-            kept.drain(..drop);
-            kept.push(one.clone());
-            one.data
-        };
-        let mut data = lock(&slot);
-        if let Some(data) = &*data {
-            return Ok(Arc::clone(data));
-        }
-        let loaded = Arc::new(self.load(number, frame)?);
-        *data = Some(Arc::clone(&loaded));
-        Ok(loaded)
+        self.kept.get(number, frame.size.into(), || self.load(number, frame))
     }
 
     fn load(&self, number: usize, frame: Frame) -> Result<Vec<u8>, Error> {
@@ -219,7 +212,6 @@ mod tests {
             content.digest = Some([7; 32]);
             assert_eq!(contents.check(&content).is_err(), name != "large", "{name}");
         }
-        assert!(lock(&contents.kept).len() <= 1);
         let mut content = tree.content(tree.lookup(Tree::ROOT, b"small").unwrap()).unwrap();
         content.frame = 1000;
         assert!(contents.read(&content, 0, &mut [0; 10]).is_err() && contents.check(&content).is_err());

@@ -15,12 +15,13 @@
 //! again, and the manifest is the same.
 //!
 //! [`measure`] says beforehand how much there is; [`select`] and [`Wanted`] make a manifest of what shall come back; [`Tree`]
-//! and [`Contents`] show what is in an archive without a restore.
+//! and [`Contents`] show what is in an archive without a restore, and a [`ContentSource`] what is kept elsewhere.
 //!
 //! The archive is a pax tar in zstd, or another compression ([`Codec`]), that `tar -xf` and `bsdtar` read
 //! ([`mod@format`] describes the parts that only this program uses). This room never looks at disks or configuration, and never decides what is
 //! worth a failure: it lists every single problem by name, and its caller decides.
 
+mod cache;
 mod codec;
 mod compare;
 mod contents;
@@ -57,9 +58,10 @@ mod walk;
 
 use std::path::PathBuf;
 
+pub use cache::Cache;
 pub use codec::Codec;
 pub use compare::{Comparison, Difference, compare};
-pub use contents::Contents;
+pub use contents::{ContentSource, Contents};
 pub use create::{Created, Only, Problem, ProblemKind, Source, View, create, create_into};
 pub use entry::{Entry, Kind};
 pub use error::Error;

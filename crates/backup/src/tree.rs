@@ -21,6 +21,8 @@ pub struct Tree {
     files: Vec<File>,
     /// Sorted by directory, then by name.
     names: Vec<Name>,
+    /// Of each file, which of these is its first; none for the root.
+    firsts: Vec<u32>,
     /// Names and link targets, one behind the other.
     text: Vec<u8>,
     xattrs: HashMap<Node, Box<[Xattr]>>,
@@ -93,9 +95,11 @@ pub struct Attributes {
     pub device: (u32, u32),
 }
 
-/// Where a file's content lies in the archive.
+/// What is known of a file's content, and where it lies in an archive.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
+    /// The file.
+    pub node: Node,
     /// Bytes, holes included.
     pub size: u64,
     /// The parts that hold data, as (offset, length); `None` for a file without holes.
@@ -220,6 +224,23 @@ impl Tree {
         }
     }
 
+    /// The stored path of a file, by the first of its names.
+    ///
+    /// # Errors
+    /// `ESTALE` for a number that is none of this tree's.
+    pub fn path(&self, node: Node) -> Result<Vec<u8>, Errno> {
+        let (mut names, mut at) = (Vec::new(), node);
+        while at != Self::ROOT {
+            let first = self.firsts.get(at as usize).and_then(|first| self.names.get(*first as usize));
+            let first = first.ok_or(Errno::STALE)?;
+            names.push(self.text(first.text));
+            // What is above a file was numbered before it, so this ends.
+            at = first.parent;
+        }
+        names.reverse();
+        Ok(if names.is_empty() { b".".to_vec() } else { names.join(&b'/') })
+    }
+
     fn names_in(&self, directory: Node) -> Result<&[Name], Errno> {
         match self.file(directory)?.body {
             Body::Directory { first, end, .. } => {
@@ -257,6 +278,7 @@ impl Tree {
     pub fn content(&self, node: Node) -> Result<Content<'_>, Errno> {
         match &self.file(node)?.body {
             Body::File { size, frame, offset, digest } => Ok(Content {
+                node,
                 size: *size,
                 segments: self.segments.get(&node).map(|segments| &segments[..]),
                 frame: *frame,
@@ -286,6 +308,7 @@ impl<'a> Builder<'a> {
         let tree = Tree {
             files: Vec::new(),
             names: Vec::new(),
+            firsts: Vec::new(),
             text: Vec::new(),
             xattrs: HashMap::new(),
             flags: HashMap::new(),
@@ -436,6 +459,13 @@ impl<'a> Builder<'a> {
             return Err(self.wrong(detail));
         }
         self.tree.text = text;
+        self.tree.firsts = vec![u32::MAX; self.tree.files.len()];
+        for (at, name) in (0..count).zip(&self.tree.names) {
+            // Further names are not resolved yet, and have numbers that are no file's.
+            if let Some(first) = self.tree.firsts.get_mut(name.node as usize) {
+                *first = at;
+            }
+        }
         let mut at = 0;
         while let Some(parent) = self.tree.names.get(at as usize).map(|name| name.parent) {
             let run = self.tree.names[at as usize..].partition_point(|name| name.parent == parent);
@@ -540,6 +570,12 @@ mod tests {
         assert_eq!((links("z"), links("a/first"), links("a"), links("a/deep")), (2, 2, 3, 2));
         assert_eq!(tree.attributes(Tree::ROOT).unwrap().links, 3);
         assert_eq!(tree.parent(walk(&tree, "a/deep")).unwrap(), walk(&tree, "a"));
+        let path = |path| String::from_utf8(tree.path(walk(&tree, path)).unwrap()).unwrap();
+        assert_eq!(
+            (path("a/deep/link"), path("a/deep/other"), path("a/deep")),
+            ("a/first".into(), "z".into(), "a/deep".into())
+        );
+        assert_eq!((tree.path(Tree::ROOT), tree.path(99)), (Ok(b".".to_vec()), Err(Errno::STALE)));
         assert_eq!(tree.lookup(Tree::ROOT, b"b"), Err(Errno::NOENT));
         assert_eq!(tree.lookup(walk(&tree, "z"), b"b"), Err(Errno::NOTDIR));
         assert_eq!(tree.attributes(99), Err(Errno::STALE));

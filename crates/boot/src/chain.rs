@@ -62,16 +62,34 @@ pub fn check_chain_with(
     }
     let config = read_config(root, facts);
     check_starts(root, &here, &config, facts, &mut links);
-    check_table(root, &here, "/etc/fstab", &mut links);
-    check_table(root, &here, "/etc/crypttab", &mut links);
+    TABLES.iter().for_each(|file| check_table(root, &here, file, true, &mut links));
+    links.push(first_process(root));
+    Ok(links)
+}
+
+/// Whether a system of which only a sketch lies at `root` would find everything that it names when the layout is made: kernel, initramfs
+/// and root filesystem of its boot menu, the devices of fstab and crypttab, its first process. For a look before anything is
+/// restored: other names than identifiers must be those of the layout, and the EFI system partition is not looked at.
+pub fn check_sketch(root: &Path, sys: &dyn Sys, facts: &BootFacts, layout: &Layout) -> Vec<Link> {
+    let here = Devices { sys, layout, present: None, nodes: &BTreeMap::new() };
+    let mut links = Vec::new();
+    check_starts(root, &here, &read_config(root, facts), facts, &mut links);
+    TABLES.iter().for_each(|file| check_table(root, &here, file, false, &mut links));
+    links.push(first_process(root));
+    links
+}
+
+/// The files that say what is mounted and opened.
+const TABLES: [&str; 2] = ["/etc/fstab", "/etc/crypttab"];
+
+fn first_process(root: &Path) -> Link {
     let init = ["/sbin/init", "/lib/systemd/systemd", "/etc/init", "/bin/init"]
         .iter()
         .find(|path| resolve(root, Path::new(path)).is_some_and(|path| path.is_file()));
-    links.push(match init {
+    match init {
         Some(path) => Link::new("first process", true, *path),
         None => Link::new("first process", false, "/sbin/init does not lead to a program"),
-    });
-    Ok(links)
+    }
 }
 
 /// Reads the raw boot code back from the present disks and compares it with what was captured. Not for disks whose
@@ -263,8 +281,9 @@ fn root_link(here: &Devices<'_>, start: &Start) -> Link {
     }
 }
 
-/// Follows the devices of fstab (first field) or crypttab (second field).
-fn check_table(root: &Path, here: &Devices<'_>, file: &str, links: &mut Vec<Link>) {
+/// Follows the devices of fstab (first field) or crypttab (second field). `believing`: kernel names are believed where there is
+/// nothing to compare them with.
+fn check_table(root: &Path, here: &Devices<'_>, file: &str, believing: bool, links: &mut Vec<Link>) {
     let Some(bytes) = resolve(root, Path::new(file)).and_then(|path| std::fs::read(path).ok()) else {
         if file == "/etc/fstab" {
             links.push(Link::new(file, false, "is missing"));
@@ -294,7 +313,7 @@ fn check_table(root: &Path, here: &Devices<'_>, file: &str, links: &mut Vec<Link
         }
         if let Err(why) = here.check(device, purpose) {
             // Without the nodes there is nothing to compare such names with.
-            let unknown_form = here.nodes.is_empty() && !is_tag(device);
+            let unknown_form = believing && here.nodes.is_empty() && !is_tag(device);
             links.push(Link::new(file, !needed || unknown_form, format!("{device} for {name} {why}")));
         }
     }

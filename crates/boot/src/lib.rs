@@ -26,7 +26,7 @@ mod sector;
 mod subvolid;
 
 pub use capture::{capture, check};
-pub use chain::{Link, check_boot_code, check_chain, check_chain_with};
+pub use chain::{Link, check_boot_code, check_chain, check_chain_with, check_sketch};
 pub use error::{Error, Result};
 pub use facts::{BootFacts, DiskBoot, EfiEntry, EfiFacts, EspFacts, FORMAT, Hex, RawPartition};
 pub use initramfs::{initramfs_needs_rebuild, rebuild_initramfs};

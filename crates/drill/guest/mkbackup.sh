@@ -11,6 +11,7 @@ lsblk -P -b -o NAME,TYPE,SIZE,FSTYPE,UUID,LABEL,PARTUUID,MOUNTPOINT > $out/lsblk
 mkdir -p /etc/rear
 [ -f $share/local.conf ] && cp $share/local.conf /etc/rear/local.conf
 [ -f $share/faults.sh ] && cp $share/faults.* /run/drill-work/
+[ -f $share/spoil.sh ] && cp $share/spoil.sh $share/mend.sh /run/drill-work/
 sync
 umount $share || fail "cannot detach the share"
 
@@ -41,6 +42,15 @@ cat $out/time
 cp -r /var/log/rear $out/log-rear 2>/dev/null
 [ -z "$SNAPSHOTS" ] || kill $writer
 [ $code = 0 ] || fail "rear mkbackup ended with exit code $code"
+if [ -f /run/drill-work/spoil.sh ]; then
+    echo "== what somebody will regret, and rear mkbackup once more"
+    bash -ex /run/drill-work/spoil.sh || fail "the machine was not spoilt"
+    rear $REAR_OPTIONS mkbackup > $out/mkbackup-again.log 2>&1
+    code=$?
+    cat $out/mkbackup-again.log
+    [ $code = 0 ] || fail "the second rear mkbackup ended with exit code $code"
+    bash -ex /run/drill-work/mend.sh || fail "the machine was not mended"
+fi
 
 iso=
 for dir in "/var/lib/rear/out/$HOST" /var/lib/rear/out /var/lib/rear/output; do

@@ -282,6 +282,8 @@ impl<'a> Drill<'a> {
             spec.options.clone(),
             spec.config.clone().unwrap_or_default(),
             spec.snapshots.join(" "),
+            spec.spoil.clone(),
+            spec.mend.clone(),
         ];
         Ok(key(parts.iter().map(|part| part.as_bytes()).chain([MKBACKUP.as_bytes()])))
     }
@@ -312,6 +314,10 @@ impl<'a> Drill<'a> {
         }
         if let Some(config) = &spec.config {
             share.put("local.conf", config)?;
+        }
+        if !spec.spoil.is_empty() {
+            share.put("spoil.sh", &spec.spoil)?;
+            share.put("mend.sh", &spec.mend)?;
         }
         if let Some(faults) = self.scenario.faults {
             share.put("faults.sh", FAULTS)?;

@@ -145,6 +145,9 @@ pub struct Means {
 /// What a server is told by whom it is asked, without what it is told in secret: recovery asks for that.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
+    /// The repository itself.
+    #[serde(default)]
+    pub place: String,
     /// The user.
     pub user: String,
     /// The name of an access key.

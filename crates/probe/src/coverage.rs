@@ -186,6 +186,25 @@ impl Coverage {
         out
     }
 
+    /// Says of a disk that a recovery leaves alone that the backup lies on it.
+    pub fn holds_backup(&mut self, disk: &NodeId) {
+        const HOLDS: &str = "it holds the backup";
+        for row in self.disks.iter_mut().filter(|row| row.disk == *disk) {
+            match row.state {
+                DiskState::Recreate => return,
+                DiskState::Ignore => row.why = format!("not touched: {HOLDS}"),
+                DiskState::Preserve => row.why = format!("{}; {HOLDS}", row.why),
+            }
+        }
+        for row in self.rows.iter_mut().filter(|row| row.device.as_ref() == Some(disk)) {
+            if let Decision::Excluded { rule } = &mut row.decision
+                && rule.starts_with(disks::NOTHING)
+            {
+                *rule = format!("{HOLDS}: left untouched");
+            }
+        }
+    }
+
     /// An aligned table for people, ending in a newline.
     pub fn table(&self) -> String {
         let mut lines = vec![["WHAT", "TYPE", "USED", "FILES", "DECISION"].map(str::to_owned)];

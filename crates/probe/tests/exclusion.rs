@@ -117,6 +117,20 @@ fn a_volume_group_is_left_alone_by_any_of_its_names() {
       /dev/vdb  preserve  must be there, is never written: EXCLUDE_VG names vg_data
       /dev/vdc  ignore    not touched: nothing of it is in the backup
     ");
+    let mut coverage = coverage;
+    let ids: Vec<_> = coverage.disks.iter().map(|row| row.disk.clone()).collect();
+    ids.iter().for_each(|disk| coverage.holds_backup(disk));
+    assert!(
+        coverage.table().contains("excluded: it holds the backup: left untouched"),
+        "{}",
+        coverage.table()
+    );
+    insta::assert_snapshot!(coverage.disk_table(), @r"
+    Disks at a recovery:
+      /dev/vda  recreate  erased and made again
+      /dev/vdb  preserve  must be there, is never written: EXCLUDE_VG names vg_data; it holds the backup
+      /dev/vdc  ignore    not touched: it holds the backup
+    ");
     // A group that nothing mounted lies on is nobody's need.
     fake.put("/proc/self/mountinfo", "20 1 254:17 / / rw - ext4 /dev/vda1 rw\n");
     let rules = Rules { exclude_vg: &list, autoexclude_disks: false, ..Rules::default() };

@@ -148,8 +148,9 @@ pub struct Recover {
     /// Print the plan and change nothing
     #[arg(long)]
     pub plan: bool,
-    /// Take the recovery point from this directory instead of the medium that was booted
-    #[arg(long, value_name = "DIR")]
+    /// Recover from this instead of the recovery point on the medium that was booted: a directory, or snapshot:ID
+    /// of the repository, an older one of this machine
+    #[arg(long, value_name = "WHERE")]
     pub from: Option<PathBuf>,
     /// Put a saved disk on a present one; both as `rear recover --plan` names them. May be repeated
     #[arg(long, value_name = "SAVED=PRESENT")]
@@ -258,7 +259,8 @@ pub struct Mount {
     /// Directory to mount on; it must be there, and empty
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Show what is there instead of at the configured destination: an ISO file, a drive, or a directory
+    /// Show what is there instead of at the configured destination: an ISO file, a drive, a directory, or
+    /// snapshot:ID of the repository
     #[arg(long, value_name = "WHERE")]
     pub from: Option<String>,
     /// Unmount it again

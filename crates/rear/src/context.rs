@@ -1,8 +1,8 @@
 //! What every workflow needs: settings, the door to the machine, the terminal, the stop flag.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 
 use config::{Config, Settings, Sources};
 
@@ -37,6 +37,11 @@ pub struct Context {
     pub disks_written: AtomicBool,
     /// Directories that are needed until the run ends, and go away with it.
     pub staged: Mutex<Vec<sys::fs::Staging>>,
+    /// What is mounted until the run ends.
+    pub held: Mutex<Vec<Box<dyn std::any::Any + Send>>>,
+    /// Repositories that were opened, by their places: nobody is asked twice in one run.
+    #[cfg(feature = "repository")]
+    pub repositories: Mutex<Vec<(String, repository::Repository)>>,
 }
 
 impl Context {
@@ -63,7 +68,29 @@ impl Context {
             config,
             disks_written: AtomicBool::new(false),
             staged: Mutex::default(),
+            held: Mutex::default(),
+            #[cfg(feature = "repository")]
+            repositories: Mutex::default(),
         })
+    }
+
+    /// Keeps something until the run ends.
+    pub fn hold(&self, what: impl std::any::Any + Send) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(what));
+    }
+
+    /// The repository at that place, if it was opened in this run.
+    #[cfg(feature = "repository")]
+    pub fn opened_repository(&self, place: &str) -> Option<repository::Repository> {
+        let opened = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.iter().find(|(one, _)| one == place).map(|(_, repository)| repository.clone())
+    }
+
+    /// Remembers one that was opened.
+    #[cfg(feature = "repository")]
+    pub fn remember_repository(&self, place: &str, repository: &repository::Repository) {
+        let mut opened = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.push((place.to_owned(), repository.clone()));
     }
 
     /// The effective settings.
@@ -146,6 +173,9 @@ impl Context {
             config,
             disks_written: std::sync::atomic::AtomicBool::new(false),
             staged: Default::default(),
+            held: Default::default(),
+            #[cfg(feature = "repository")]
+            repositories: Default::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod rsync;
 
 use std::path::{Path, PathBuf};
 
+use backup::ContentSource;
 use sys::Sys;
 
 use crate::context::Context;
@@ -114,6 +115,10 @@ pub trait Origin {
 
     /// Brings the files back. Gives the problems by name; every restored file is compared with the manifest afterwards.
     fn restore(&mut self, context: &Context, order: &Order<'_>, stage: &Stage<'_>) -> Result<Vec<String>>;
+
+    /// What gives the content of single files, for looking into them without a restore: of these, or of others at the same place.
+    /// Asks for what opens them. Where there is no need for it, the error says how to look at them.
+    fn contents(&mut self, context: &Context, content: &Content) -> Result<Box<dyn ContentSource>>;
 }
 
 /// The way out that the configuration asks for, where it is one of these.
@@ -167,23 +172,75 @@ pub struct Kept {
     pub has_files: bool,
 }
 
-/// This machine's recovery points in the configured repository, the oldest first, with the place; `None` where none is configured.
-pub fn kept(context: &Context) -> Result<Option<(String, Vec<Kept>)>> {
-    #[cfg(feature = "repository")]
-    if context.settings().backup == config::Backup::Restic {
-        return restic::kept(context).map(Some);
-    }
-    let _ = context;
-    Ok(None)
+/// What a name in such a place means.
+#[cfg_attr(
+    not(feature = "repository"),
+    expect(dead_code, reason = "without repositories there is no such place")
+)]
+pub enum Meant {
+    /// A recovery point, by its whole name.
+    Point(String),
+    /// Files whose seal is not there.
+    Files(Bare),
 }
 
-/// Copies the seal of a recovery point in the configured repository, with what lies beside it, into a directory.
-pub fn fetch(context: &Context, name: &str, dir: &Path) -> Result<()> {
+/// Files without a seal: nobody knows how the disks were when they were saved.
+#[derive(Clone, Debug)]
+pub struct Bare {
+    /// Their whole name.
+    pub name: String,
+    /// The machine.
+    pub hostname: String,
+    /// When they were saved, in seconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// Whether this program saved them: then they have all metadata, and digests to compare with.
+    pub is_ours: bool,
+}
+
+/// A place that keeps whole recovery points: seals, with what lies beside them, and files.
+pub trait Keeper: Send + Sync {
+    /// Where it is: a URL without secrets.
+    fn place(&self) -> String;
+
+    /// The recovery points of that machine, the oldest first.
+    fn points(&self, context: &Context, hostname: &str) -> Result<Vec<Kept>>;
+
+    /// What is meant by the first digits of a name: of a seal, or of files; then it is their recovery point.
+    fn find(&self, name: &str) -> Result<Meant>;
+
+    /// Copies a seal, with what lies beside it, into a directory.
+    fn fetch(&self, context: &Context, name: &str, dir: &Path) -> Result<()>;
+
+    /// Writes the manifest of files without a seal into a directory, from these files themselves.
+    fn list(&self, context: &Context, files: &Bare, dir: &Path) -> Result<Content>;
+
+    /// What gives the content of single files, as [`Origin::contents`].
+    fn contents(&self, content: &Content) -> Result<Box<dyn ContentSource>>;
+}
+
+/// The configured one, whatever `BACKUP` is.
+pub fn configured_keeper(context: &Context) -> Result<Box<dyn Keeper>> {
     #[cfg(feature = "repository")]
-    return restic::fetch(context, name, dir);
+    return Ok(Box::new(restic::Points::configured(context)?));
     #[cfg(not(feature = "repository"))]
     {
-        let _ = (context, dir);
-        Err(Failure::refused(format!("{SNAPSHOT}{name}: this rear was built without repositories")))
+        let _ = context;
+        Err(Failure::refused("this rear was built without repositories"))
     }
+}
+
+/// The one at that place; a person is asked for what opens it.
+pub fn keeper_at(context: &Context, place: &str) -> Result<Box<dyn Keeper>> {
+    #[cfg(feature = "repository")]
+    return Ok(Box::new(restic::Back::at(place)?.keeper(context)?));
+    #[cfg(not(feature = "repository"))]
+    {
+        let _ = context;
+        Err(Failure::refused(format!("{place}: this rear was built without repositories")))
+    }
+}
+
+/// Whether a seal's files are in such a place.
+pub fn is_kept(content: &Content) -> bool {
+    content.method == "RESTIC"
 }

@@ -4,14 +4,17 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
 
 mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use age::secrecy::ExposeSecret;
 use crypt::Lock;
 use support::{Point, change, rear};
+use terminal::Terminal;
 
 const PASSPHRASE: &str = "correct horse";
 
@@ -238,43 +241,6 @@ fn the_configuration_of_the_machine_opens_its_own_backups() {
     assert!(!out.contains(PASSPHRASE));
     let dump = Command::new(env!("CARGO_BIN_EXE_rear")).arg("-c").arg(&config).arg("dump").output().unwrap();
     assert!(!String::from_utf8_lossy(&dump.stdout).contains(PASSPHRASE));
-}
-
-/// A program on a terminal.
-struct Terminal {
-    child: Child,
-    said: String,
-}
-
-impl Terminal {
-    fn new(command: &str) -> Self {
-        let child = Command::new("script")
-            .args(["-qec", command, "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self { child, said: String::new() }
-    }
-
-    /// Waits for the text, and types a line.
-    fn answer(&mut self, wait: &str, line: &str) {
-        let mut byte = [0];
-        let from = self.said.len();
-        while !self.said[from..].contains(wait) {
-            let count = self.child.stdout.as_mut().unwrap().read(&mut byte).unwrap();
-            assert!(count > 0, "ended before '{wait}': {}", self.said);
-            self.said.push(char::from(byte[0]));
-        }
-        self.child.stdin.as_mut().unwrap().write_all(format!("{line}\r").as_bytes()).unwrap();
-    }
-
-    fn end(mut self) -> (i32, String) {
-        let mut rest = Vec::new();
-        self.child.stdout.as_mut().unwrap().read_to_end(&mut rest).unwrap();
-        self.said.push_str(&String::from_utf8_lossy(&rest));
-        (self.child.wait().unwrap().code().unwrap_or(-1), self.said.clone())
-    }
 }
 
 #[test]

@@ -85,3 +85,21 @@ fn a_tree_is_verified_and_gives_single_files_back() {
     assert!(code != 0 && error.contains("not whole"), "{code} {out}{error}");
     assert!(!again.exists());
 }
+
+#[test]
+fn a_tree_is_not_mounted_and_the_error_says_where_its_files_lie() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let point = make(dir.path(), &dir.path().join("tree"), &dir.path().join("home"));
+    let at = dir.path().join("at");
+    std::fs::create_dir(&at).unwrap();
+    let (code, out, error) = rear(&["mount", at.to_str().unwrap(), "--from"], &point);
+    let lies = point.join("tree");
+    assert!(
+        code == 3 && error.contains(&format!("its files lie in {} as they are", lies.display())),
+        "{out}{error}"
+    );
+    assert!(error.contains("ordinary tools") && lies.join("etc/secret").is_file(), "{error}");
+}

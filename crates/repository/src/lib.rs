@@ -6,7 +6,7 @@
 //! * [`Repository::restore`] brings back what a manifest names,
 //! * [`Repository::manifest`] makes the manifest of a snapshot from the snapshot alone,
 //! * [`Repository::reachable`] proves, before anything is written to a disk, that all of a snapshot is there,
-//! * [`Repository::files`] reads single files of snapshots,
+//! * [`Repository::files`] reads single files of snapshots, and [`Browser`] gives their content from any place,
 //! * [`Repository::check`] reads all data, and names the files that a damage costs,
 //! * [`Repository::retain`] forgets old snapshots of one machine and makes room.
 //!
@@ -14,6 +14,7 @@
 //! never removes anything but with [`Repository::retain`].
 
 mod backend;
+mod browse;
 mod check;
 mod crypto;
 mod error;
@@ -49,6 +50,7 @@ pub use backend::rest::Rest;
 pub use backend::s3::S3;
 pub use backend::sftp::{Address, Sftp};
 pub use backend::{Backend, FileKind};
+pub use browse::{Browser, Contents};
 pub use check::{Checked, Finding};
 pub use error::{Error, Result};
 pub use id::Id;

@@ -128,6 +128,13 @@ pub fn time_of(text: &str) -> Option<(i64, u32)> {
     Some((i64::try_from(total.div_euclid(1_000_000_000)).ok()?, nanoseconds))
 }
 
+/// The name that is written so; `None` for what leads elsewhere.
+pub fn name_of(text: &str) -> Option<Vec<u8>> {
+    let name = unquote(text)?;
+    let sound = !matches!(name.as_slice(), b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0);
+    sound.then_some(name)
+}
+
 /// A time that every program can read.
 const NO_TIME: &str = "1970-01-01T00:00:00Z";
 
@@ -202,10 +209,7 @@ impl Node {
 
     /// Its name.
     pub fn name(&self) -> Option<Vec<u8>> {
-        let name = unquote(&self.name)?;
-        let sound =
-            !matches!(name.as_slice(), b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0);
-        sound.then_some(name)
+        name_of(&self.name)
     }
 
     /// The entry at that path. A hard link of ours comes back as such; a socket, and what restic could not read, gives `None`.

@@ -1,7 +1,9 @@
 //! Single small files out of snapshots: what lies beside a seal. Every blob is held against its name; nothing is written to disks here.
 
 use std::io::Write;
+use std::sync::Arc;
 
+use crate::browse::Browser;
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::{Find, Index};
@@ -10,9 +12,9 @@ use crate::trees::Trees;
 use crate::{Repository, read};
 
 /// Reads files of any snapshots; the index is read once.
-pub struct Files<'r> {
-    repository: &'r Repository,
-    index: Index,
+pub struct Files {
+    repository: Repository,
+    index: Arc<Index>,
 }
 
 impl Repository {
@@ -20,12 +22,20 @@ impl Repository {
     ///
     /// # Errors
     /// The index cannot be read.
-    pub fn files(&self) -> Result<Files<'_>> {
-        Ok(Files { repository: self, index: self.index()? })
+    pub fn files(&self) -> Result<Files> {
+        Ok(Files { repository: self.clone(), index: Arc::new(self.index()?) })
     }
 }
 
-impl Files<'_> {
+impl Files {
+    /// What gives content from any place of any file, keeping so many bytes of what was read last.
+    ///
+    /// # Errors
+    /// Somebody removes things from the repository at this moment.
+    pub fn browser(&self, limit: u64) -> Result<Browser> {
+        Browser::new(self.repository.clone(), Arc::clone(&self.index), limit)
+    }
+
     /// Writes the content of a file at the top of that snapshot; gives whether there is one.
     ///
     /// # Errors
@@ -33,7 +43,7 @@ impl Files<'_> {
     pub fn copy(&self, snapshot: Id, name: &str, limit: u64, out: &mut dyn Write) -> Result<bool> {
         let inner = &*self.repository.0;
         let trees = Trees::new(inner, self.repository.snapshot(snapshot)?.tree);
-        let Some(node) = trees.node(&self.index, name.as_bytes())?.filter(|node| node.kind == "file") else {
+        let Some(node) = trees.node(&*self.index, name.as_bytes())?.filter(|node| node.kind == "file") else {
             return Ok(false);
         };
         let fail =

@@ -152,6 +152,27 @@ fn each_broken_link_is_named() {
 }
 
 #[test]
+fn a_sketch_is_believed_nothing() {
+    let dir = system();
+    let problems = || -> Vec<String> {
+        let links = check_sketch(dir.path(), &sys::Forbid, &facts(), &layout());
+        links
+            .into_iter()
+            .filter(|link| !link.ok)
+            .map(|link| format!("{}: {}", link.what, link.detail))
+            .collect()
+    };
+    assert_eq!(problems(), [""; 0]);
+    let fstab = format!("UUID={UUID} / ext4 defaults 0 1\n/dev/mapper/old-home /home ext4 defaults 0 2\n");
+    std::fs::write(dir.path().join("etc/fstab"), fstab).unwrap();
+    assert_eq!(broken(dir.path()), [""; 0]);
+    assert_eq!(problems(), ["/etc/fstab: /dev/mapper/old-home for /home is not a device of this machine"]);
+    std::fs::write(dir.path().join("etc/fstab"), "/dev/vda1 / ext4 defaults 0 1\n").unwrap();
+    std::fs::remove_file(dir.path().join("boot/vmlinuz-6")).unwrap();
+    assert_eq!(problems(), ["kernel: /boot/vmlinuz-6"]);
+}
+
+#[test]
 fn devices_are_known_in_all_their_forms() {
     let layout = layout();
     for device in [

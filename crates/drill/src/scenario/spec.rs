@@ -152,6 +152,13 @@ pub struct Spec {
     /// What a person does at its console each time it starts.
     #[serde(default)]
     pub dialog: Vec<Say>,
+    /// Shell lines of what somebody will regret: they run after `rear mkbackup`, which then makes another backup. The medium is of
+    /// that one.
+    #[serde(default)]
+    pub spoil: String,
+    /// Shell lines that make its files and identifiers again as they were at the first backup, so that they can be compared.
+    #[serde(default)]
+    pub mend: String,
     /// What serves it over the network while it is saved and recovered.
     #[serde(default)]
     pub server: Option<Server>,

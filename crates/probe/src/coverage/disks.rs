@@ -6,6 +6,9 @@ use super::{CoverageRow, Decision, DiskRow, DiskState, WAIVED, Work, excluded, u
 use crate::md::{self, Membership};
 use crate::{btrfs, lvm, other};
 
+/// Why a disk is left alone that nobody asks for.
+pub(super) const NOTHING: &str = "nothing of it is in the backup";
+
 impl Work<'_> {
     pub(super) fn disks(&mut self) {
         let layout = self.layout;
@@ -69,7 +72,6 @@ impl Work<'_> {
             self.row(&disk.path, Some(disk), "disk", excluded(row));
             return (DiskState::Preserve, format!("must be there, is never written: {rule}"));
         }
-        const NOTHING: &str = "nothing of it is in the backup";
         if rule.is_none() && fixed && !spared && self.depended_on(tree) {
             return (DiskState::Ignore, format!("not touched: {NOTHING}"));
         }

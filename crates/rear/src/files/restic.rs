@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use backup::{Entry, ManifestReader, ProblemKind, Source};
+use backup::{ContentSource, Entry, ManifestReader, ProblemKind, Source};
 use layout::Bytes;
 use repository::{Access, Id, Keep, Location, Repository, Save};
 use sys::Secret;
 
-use super::{Carry, Engine, Job, Order, Origin, Saved};
+use super::{Carry, Engine, Job, Keeper, Order, Origin, Saved};
 use crate::context::{Context, is_rescue_system};
 use crate::failure::{Failure, Result};
 use crate::point::{self, Content, Place, Seal};
@@ -23,7 +23,7 @@ use crate::workflow::mkbackup::source::{self, Files};
 use crate::workflow::mkbackup::{archive, part};
 use crate::workflow::preflight::Refusals;
 
-pub use points::{fetch, kept};
+pub use points::Points;
 
 /// The word of `BACKUP`, and of the seal.
 pub const METHOD: &str = "RESTIC";
@@ -179,12 +179,15 @@ impl Engine for Out {
                 self.location
             ));
         }
-        Ok(match &self.location {
+        let mut carry = match &self.location {
             Location::Local(_) => Carry::default(),
             // Without a key: those are never packed. The rescue system asks for the password of the account.
             Location::Sftp(_) => Carry::ssh(context),
             Location::Rest(_) | Location::S3(_) => access::carry(&self.location, &self.access)?,
-        })
+        };
+        // Also of a medium without files: the older recovery points are there.
+        carry.reach.place = self.place();
+        Ok(carry)
     }
 
     fn save(&mut self, context: &Context, job: &Job<'_>) -> Result<Saved> {
@@ -288,23 +291,37 @@ pub struct Back {
     location: Location,
     snapshot: Id,
     repository: Option<Repository>,
+    /// For looking into files.
+    points: Option<Points>,
 }
 
 impl Back {
+    /// Of the repository there, with no snapshot of it in mind.
+    pub fn at(place: &str) -> Result<Self> {
+        let location = Location::parse(place)?;
+        Ok(Self { location, snapshot: Id::default(), repository: None, points: None })
+    }
+
     /// Of what a seal says.
     pub fn new(content: &Content) -> Result<Self> {
         let snapshot = Id::parse(&content.name).ok_or_else(|| {
             Failure::refused(format!("the seal names the impossible snapshot {}", content.name))
         })?;
-        Ok(Self { location: Location::parse(&content.url)?, snapshot, repository: None })
+        Ok(Self { location: Location::parse(&content.url)?, snapshot, repository: None, points: None })
+    }
+
+    /// The repository as a keeper of recovery points.
+    pub fn keeper(&mut self, context: &Context) -> Result<Points> {
+        Points::of(self.location.clone(), self.open(context)?)
     }
 
     /// Opens the repository, with the configured password, or the one that a person gives.
     fn open(&mut self, context: &Context) -> Result<Repository> {
-        if let Some(open) = &self.repository {
-            return Ok(open.clone());
-        }
         let place = self.location.to_string();
+        if let Some(open) = self.repository.clone().or_else(|| context.opened_repository(&place)) {
+            self.repository = Some(open.clone());
+            return Ok(open);
+        }
         let unwritten = |error: repository::Error| self.unwritten(error.into());
         let access = access::granted(context, &self.location).map_err(|failure| self.unwritten(failure))?;
         let mut known = configured(context)?;
@@ -328,6 +345,7 @@ impl Back {
                 result => break result.map_err(unwritten)?,
             }
         };
+        context.remember_repository(&place, &repository);
         self.repository = Some(repository.clone());
         Ok(repository)
     }
@@ -391,6 +409,14 @@ impl Origin for Back {
         let restored = repository.restore(&order, &context.archive_options(), stage)?;
         let shown = |one: &backup::RestoreProblem| format!("{}: {}", one.path.display(), one.detail);
         Ok(restored.problems.iter().map(shown).collect())
+    }
+
+    fn contents(&mut self, context: &Context, content: &Content) -> Result<Box<dyn ContentSource>> {
+        let points = match self.points.take() {
+            Some(points) => points,
+            None => self.keeper(context)?,
+        };
+        self.points.insert(points).contents(content)
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use backup::ProblemKind;
 use backup::rsync::{Cause, Depth, Place as Home, Rsync, Store};
+use backup::{ContentSource, ProblemKind};
 use layout::Bytes;
 use sys::Sys;
 use sys::fs::Staging;
@@ -417,6 +417,16 @@ impl Origin for Tree {
             .restore(&self.name, order.manifest, order.target, order.plain, &options, stage)
             .map_err(|error| explained(error, &self.home))?;
         Ok(restored.problems.iter().map(|one| format!("{}: {}", one.path.display(), one.detail)).collect())
+    }
+
+    fn contents(&mut self, _: &Context, content: &Content) -> Result<Box<dyn ContentSource>> {
+        let tree = format!("{}/{}", content.name, backup::rsync::TREE);
+        let (place, how) = match self.home.local() {
+            Some(dir) => (dir.join(tree).display().to_string(), "look there with ordinary tools"),
+            None => (format!("{}/{tree}", self.home), "look there with ordinary tools (ssh, sftp, rsync)"),
+        };
+        Err(Failure::refused(format!("its files lie in {place} as they are, so there is nothing to mount"))
+            .hint(format!("{how}; rear list shows owners and attributes that this place cannot keep, rear restore brings them back")))
     }
 }
 

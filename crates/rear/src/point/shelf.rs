@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use layout::Layout;
+use layout::{Layout, NodeId};
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 use sys::mount::Mount;
@@ -120,6 +120,15 @@ impl Shelf {
         }
     }
 
+    /// The disks of a machine that it lies on.
+    pub fn disks(&self, layout: &Layout) -> Vec<NodeId> {
+        let is_it = |device: &&layout::Device| {
+            device.filesystem().is_some_and(|filesystem| filesystem.uuid == self.uuid)
+        };
+        let devices = layout.devices.iter().filter(is_it);
+        devices.flat_map(|device| layout.disks_below(&device.id)).map(|disk| disk.id.clone()).collect()
+    }
+
     /// A place of it, below another directory than its mount point; `None` for what does not lie on it.
     fn moved(&self, place: &str, to: &Path) -> Option<PathBuf> {
         let rest = local(place)?.strip_prefix(&self.mount_point).ok()?.to_owned();
@@ -138,6 +147,11 @@ impl Attached {
     /// Where a place of it is now.
     pub fn path(&self, place: &str) -> Option<PathBuf> {
         self.shelf.moved(place, self.mount.target())
+    }
+
+    /// The disks of a machine that it lies on.
+    pub fn disks(&self, layout: &Layout) -> Vec<NodeId> {
+        self.shelf.disks(layout)
     }
 
     /// The same as it was written, as a path or a `file://` URL.
@@ -171,6 +185,16 @@ mod tests {
             mount_point: mount_point.into(),
             root: root.into(),
         }
+    }
+
+    #[test]
+    fn its_disks_are_those_that_its_filesystem_lies_on() {
+        let machines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/machines");
+        let text = std::fs::read_to_string(machines.join("bios-gpt-ext4/layout.json")).unwrap();
+        let layout = Layout::from_json(&text).unwrap();
+        let on = |uuid: &str| Shelf { uuid: uuid.into(), ..shelf("/", "/") }.disks(&layout);
+        assert_eq!(on("794ce903-e871-42df-acf6-6453a801493d"), [NodeId("disk:serial:QM-A-0001".into())]);
+        assert_eq!(on("1f"), []);
     }
 
     #[test]

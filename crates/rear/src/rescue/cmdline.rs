@@ -20,6 +20,8 @@ pub struct Options {
     pub mode: Mode,
     /// More output (`rear.debug`).
     pub debug: bool,
+    /// What to recover from, where it is not the medium's own point (`rear.from=snapshot:ID`).
+    pub from: Option<String>,
     /// Consoles named by `console=`, in their order, each with its speed in baud where one is given.
     pub consoles: Vec<(String, Option<u32>)>,
     /// What to do about the network.
@@ -53,6 +55,14 @@ pub struct StaticAddress {
     pub dns: Vec<String>,
 }
 
+impl Options {
+    /// The words of the recovery that is asked for.
+    pub fn recovery(&self) -> Vec<String> {
+        let from = self.from.as_ref().map(|from| format!("--from={from}"));
+        ["recover".to_owned()].into_iter().chain(from).collect()
+    }
+}
+
 /// Reads `/proc/cmdline`. Later words win over earlier ones; `rear.shell` wins over every kind of recovery.
 pub fn parse(line: &str) -> Options {
     let mut options = Options::default();
@@ -68,6 +78,9 @@ pub fn parse(line: &str) -> Options {
                 options.mode = Mode::Interactive;
             }
             ("rear.shell", None) => only_shell = true,
+            ("rear.from", Some(value)) => {
+                options.from = Some(value.to_owned()).filter(|from| !from.is_empty())
+            }
             ("rear.debug" | "debug", None) => options.debug = true,
             ("console", Some(value)) => options.consoles.extend(console(value)),
             ("noip", None) => off = true,
@@ -209,6 +222,17 @@ mod tests {
         assert_eq!(parse("unattended rear.shell").mode, Mode::Shell);
         assert_eq!(parse("dyndbg=\"file x unattended +p\"").mode, Mode::Shell, "inside of quotes");
         assert_eq!(parse("unattended=no notunattended").mode, Mode::Shell);
+    }
+
+    #[test]
+    fn what_to_recover_from() {
+        assert_eq!(parse("automatic").recovery(), ["recover"]);
+        let options = parse("automatic rear.from=snapshot:1f0c38a2");
+        assert_eq!(
+            (options.mode, options.recovery()),
+            (Mode::Interactive, vec!["recover".into(), "--from=snapshot:1f0c38a2".into()])
+        );
+        assert_eq!(parse("rear.from= rear.from").from, None);
     }
 
     #[test]

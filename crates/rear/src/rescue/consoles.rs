@@ -133,7 +133,7 @@ pub fn on_console(console: &Console, prefix: &str) -> Command {
 /// The child of [`on_console`]: becomes the leader of a session on the terminal, and turns into `rear ARGUMENTS`
 /// or, without arguments, asks for the password where one is set and turns into the shell. Returns only an exit
 /// code for a failure.
-pub fn console(tty: &str, arguments: &[&str]) -> i32 {
+pub fn console(tty: &str, arguments: &[String]) -> i32 {
     if let Err(error) = take_terminal(tty) {
         eprintln!("rear: cannot use the console {tty}: {error}");
         return 1;

@@ -94,7 +94,7 @@ pub fn console(role: &str) -> ! {
         session();
     }
     let code = match role.strip_prefix(RECOVER) {
-        Some(tty) => consoles::console(tty, &["recover"]),
+        Some(tty) => consoles::console(tty, &cmdline::parse(&cmdline()).recovery()),
         None => consoles::console(role, &[]),
     };
     std::process::exit(code)
@@ -110,7 +110,7 @@ fn is_rescue_system() -> bool {
 /// Everything after the kernel's filesystems.
 fn session() -> ! {
     let sys = sys::Real::default();
-    let options = cmdline::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default());
+    let options = cmdline::parse(&cmdline());
     let config = config();
     if !options.debug {
         // Warnings of drivers do not belong into the questions and answers on the console.
@@ -152,7 +152,7 @@ fn session() -> ! {
     }
     match options.mode {
         Mode::Shell => {}
-        Mode::Unattended => recovery::unattended(&screen, options.debug),
+        Mode::Unattended => recovery::unattended(&screen, &options),
         Mode::Interactive => {
             // The others get their shells at once; the main one after the recovery.
             let rest = waiting.split_off(waiting.len().min(1));
@@ -180,6 +180,11 @@ fn name_machine(config: Option<&RescueConfig>, screen: &Screen) {
     }
 }
 
+/// What the kernel was started with.
+fn cmdline() -> String {
+    std::fs::read_to_string("/proc/cmdline").unwrap_or_default()
+}
+
 fn motd(host: &str, config: Option<&RescueConfig>) -> String {
     let made = config
         .and_then(|config| jiff::Timestamp::from_second(config.created.try_into().ok()?).ok())
@@ -189,6 +194,7 @@ fn motd(host: &str, config: Option<&RescueConfig>) -> String {
         "\nThis is the rescue system of {host}{made}. Starting it has changed nothing on the disks.\n\n\
          \x20 rear recover          recover this machine (shows the plan and asks before it writes)\n\
          \x20 rear recover --plan   only show what would be done\n\
+         \x20 rear list             which recovery points there are; rear recover --from takes another one\n\
          \x20 rear mountonly        mount the existing system below /mnt/local, to look or repair\n\
          \x20 loadkeys de           another keyboard\n\
          \x20 reboot, poweroff      leave the rescue system\n\n\
@@ -215,7 +221,7 @@ fn adopt_console() {
 
 /// The console for a shell when all else has failed.
 fn main_console() -> Console {
-    let options = cmdline::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default());
+    let options = cmdline::parse(&cmdline());
     let fallback = Console { name: "console".to_owned(), speed: None, output: true };
     consoles::list(&options, None).into_iter().next().unwrap_or(fallback)
 }

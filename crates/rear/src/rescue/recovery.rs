@@ -8,6 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use super::cmdline::Options;
 use super::consoles::{self, Console};
 use super::power::{self, Action};
 use super::screen::Screen;
@@ -22,9 +23,9 @@ const PAUSE: u64 = 3;
 const TAIL: usize = 4096;
 
 /// Recovers without a question. Returns after a failure only; after a success the machine reboots.
-pub fn unattended(screen: &Screen, debug: bool) {
+pub fn unattended(screen: &Screen, options: &Options) {
     screen.say("rear: unattended recovery begins");
-    match run(screen, debug) {
+    match run(screen, options) {
         Ok((status, _)) if status.success() => {
             screen.say(&format!("rear: recovery complete, rebooting in {PAUSE} s"));
             std::thread::sleep(Duration::from_secs(PAUSE));
@@ -65,11 +66,11 @@ fn failed(screen: &Screen, reason: &str) {
     ));
 }
 
-fn run(screen: &Screen, debug: bool) -> std::io::Result<(ExitStatus, String)> {
+fn run(screen: &Screen, options: &Options) -> std::io::Result<(ExitStatus, String)> {
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(LOG)?;
     let mut command = super::ourselves();
-    command.args(["recover", "--non-interactive"]);
-    if debug {
+    command.args(options.recovery()).arg("--non-interactive");
+    if options.debug {
         command.arg("--verbose");
     }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -2,15 +2,18 @@
 //! its lower half the file in it.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use backup::{Contents, Kind, Tree};
+use backup::{ContentSource, Contents, Kind, Stored, Tree};
 use rustix::fs::FileType;
 use rustix::io::Errno;
+use sys::fs::Staging;
 
 use super::list::readable;
-use crate::context::Context;
+use crate::context::{Context, STATE_DIR};
 use crate::failure::{Failure, Result};
+use crate::files::Keeper;
 use crate::fuse::{self, Attributes, Filesystem, Xattr};
 use crate::point::{self, Place, Seal};
 use crate::unlock::Files;
@@ -22,18 +25,33 @@ const LISTED: usize = 1000;
 
 /// A recovery point that may be looked into.
 pub struct Point {
-    place: Place,
+    parts: Parts,
     seal: Option<Seal>,
-    /// Its archive and manifest, opened already where they are encrypted.
-    files: Option<Files>,
+    content: Held,
     /// Read when somebody looks; the second time, what went wrong.
     open: OnceLock<Result<Open, Errno>>,
+}
+
+/// Where the parts of a recovery point are.
+pub enum Parts {
+    /// Beside its seal.
+    At(Place),
+    /// In a repository, under this name.
+    Kept(Arc<dyn Keeper>, String),
+}
+
+/// Where the content of its files is.
+pub enum Held {
+    /// In an archive among the parts; with archive and manifest, opened already, where they are encrypted.
+    Archive(Option<Files>),
+    /// At a place of its own, opened already: whoever looks into the directory later cannot be asked.
+    Elsewhere(Mutex<Option<Box<dyn ContentSource>>>),
 }
 
 /// What was read of it.
 struct Open {
     tree: Tree,
-    contents: Contents,
+    contents: Box<dyn ContentSource>,
     /// Files whose content has been compared with its digest.
     checked: Mutex<HashSet<u32>>,
 }
@@ -61,43 +79,72 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Point {
-    /// One that has a seal with an archive; with its files, where they are encrypted.
-    pub fn new(place: Place, seal: Option<Seal>, files: Option<Files>) -> Self {
-        Self { place, seal, files, open: OnceLock::new() }
+    /// One that has a seal, and files.
+    pub fn new(parts: Parts, seal: Option<Seal>, content: Held) -> Self {
+        Self { parts, seal, content, open: OnceLock::new() }
     }
 
     fn read(&self, context: &Context) -> Result<Open> {
-        let none = || Failure::refused("the recovery point holds no files");
-        let seal = self.seal.as_ref().ok_or_else(none)?;
-        if let (None, Some(content)) = (&seal.archive, &seal.content) {
-            return Err(Failure::refused(format!(
-                "the files of this recovery point are kept with BACKUP={} at {}, which cannot be mounted",
-                content.method, content.url
-            ))
-            .hint("rear list and rear restore get at them, for a repository also restic mount"));
-        }
-        let facts = seal.archive.as_ref().ok_or_else(none)?;
+        let seal = self.seal.as_ref().ok_or_else(|| Failure::refused("the recovery point holds no files"))?;
+        // Read to its end here, so it is needed no longer.
+        let (_copy, manifest) = self.manifest(context, seal)?;
+        let (manifest, contents): (_, Box<dyn ContentSource>) = match (&self.content, &self.parts) {
+            (Held::Archive(files), Parts::At(place)) => {
+                let none = || Failure::refused("the recovery point holds no archive of the files");
+                let facts = seal.archive.as_ref().ok_or_else(none)?;
+                let (archive, manifest) = match files {
+                    Some(files) => (files.archive.clone(), files.manifest.clone()),
+                    None => (seal.archive_in(place)?, manifest),
+                };
+                let contents =
+                    Contents::open(archive, facts.bytes, &facts.blake3, KEPT).map_err(|error| {
+                        Failure::refused(error.to_string()).hint("use another copy of the recovery point")
+                    })?;
+                (manifest, Box::new(contents))
+            }
+            (Held::Elsewhere(contents), _) => {
+                let contents = lock(contents).take();
+                (manifest, contents.ok_or_else(|| Failure::refused("its files were not opened"))?)
+            }
+            (Held::Archive(_), Parts::Kept(..)) => {
+                return Err(Failure::refused("a recovery point in a repository has no archive"));
+            }
+        };
+        let tree = Tree::read(&manifest, &context.archive_options())?;
+        Ok(Open { tree, contents, checked: Mutex::default() })
+    }
+
+    /// The manifest as it was sealed, and what it was copied to, where it had to be.
+    fn manifest(&self, context: &Context, seal: &Seal) -> Result<(Option<Staging>, Stored)> {
+        let (copy, fetched);
+        let place = match &self.parts {
+            Parts::At(place) => {
+                copy = None;
+                place
+            }
+            Parts::Kept(keeper, name) => {
+                let staging = Staging::create(Path::new(STATE_DIR))?;
+                keeper.fetch(context, name, staging.path())?;
+                fetched = Place::Dir(staging.path().to_owned());
+                copy = Some(staging);
+                &fetched
+            }
+        };
         let name = seal.manifest_name();
-        let mut manifest = self.place.stored(name)?;
+        let manifest = place.stored(name)?;
         if point::measure_stored(&manifest, name, &context.cancel)? != *seal.part(name)? {
             return Err(Failure::refused(format!(
                 "{} is damaged: its checksum is not the sealed one",
-                self.place.shown(name)
+                place.shown(name)
             ))
             .hint("use another copy of the recovery point"));
         }
-        let archive = match &self.files {
-            Some(files) => {
-                manifest = files.manifest.clone();
-                files.archive.clone()
-            }
-            None => seal.archive_in(&self.place)?,
-        };
-        let contents = Contents::open(archive, facts.bytes, &facts.blake3, KEPT).map_err(|error| {
-            Failure::refused(error.to_string()).hint("use another copy of the recovery point")
-        })?;
-        let tree = Tree::read(&manifest, &context.archive_options())?;
-        Ok(Open { tree, contents, checked: Mutex::default() })
+        Ok((copy, manifest))
+    }
+
+    /// Whether it has that id.
+    pub fn is(&self, id: &str) -> bool {
+        self.seal.as_ref().is_some_and(|seal| seal.id == id)
     }
 
     fn host(&self) -> String {
@@ -219,27 +266,16 @@ impl<'c> Points<'c> {
         Errno::IO
     }
 
-    /// A path that leads to a file, for messages: directories know what is above them, files do not, so they are looked for.
+    /// A path that leads to a file, for messages.
     fn path(&self, node: u64) -> Option<String> {
-        let (upper, open, wanted) = self.find(node).ok()?;
+        let (upper, open, file) = self.find(node).ok()?;
         let index = usize::try_from(upper >> 32).ok()?.saturating_sub(usize::from(!self.folders.is_empty()));
-        let mut pending = vec![(Tree::ROOT, Vec::new())];
-        while let Some((directory, path)) = pending.pop() {
-            for (name, node) in open.tree.entries(directory, 0).ok()? {
-                let path = [path.as_slice(), b"/", name].concat();
-                if node == wanted {
-                    let shown = readable(&path);
-                    return Some(match self.folders.is_empty() {
-                        true => shown,
-                        false => format!("{shown} of {}", self.names.get(index)?),
-                    });
-                }
-                if open.tree.attributes(node).is_ok_and(|found| found.kind == Kind::Directory) {
-                    pending.push((node, path));
-                }
-            }
-        }
-        None
+        let path = backup::machine_path(&open.tree.path(file).ok()?);
+        let shown = readable(path.as_os_str().as_encoded_bytes());
+        Some(match self.folders.is_empty() {
+            true => shown,
+            false => format!("{shown} of {}", self.names.get(index)?),
+        })
     }
 }
 
@@ -327,7 +363,7 @@ impl Filesystem for Points<'_> {
         if content.size == 0 || lock(&open.checked).contains(&file) {
             return Ok(());
         }
-        open.contents.check(&content).map_err(|error| self.refuse(node, &error))?;
+        open.contents.check(&open.tree, &content).map_err(|error| self.refuse(node, &error))?;
         lock(&open.checked).insert(file);
         Ok(())
     }
@@ -335,7 +371,7 @@ impl Filesystem for Points<'_> {
     fn read(&self, node: u64, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
         let (_, open, file) = self.find(node)?;
         let content = open.tree.content(file)?;
-        open.contents.read(&content, offset, into).map_err(|error| self.refuse(node, &error))
+        open.contents.read(&open.tree, &content, offset, into).map_err(|error| self.refuse(node, &error))
     }
 
     fn seek(&self, node: u64, offset: u64, data: bool) -> Result<u64, Errno> {

@@ -24,7 +24,14 @@ pub fn show(context: &Context, options: &Options) -> Result<()> {
         // The rescue system has no configuration of the machine's own: there the plan of a recovery says it.
         if !is_rescue_system() {
             match machine::cover(context, &layout) {
-                Ok(coverage) => context.ui.say(coverage.disk_table().trim_end()),
+                Ok(mut coverage) => {
+                    // A configuration that is not complete yet tells of no backup.
+                    let shelf = mkbackup::shelf(context, &layout).unwrap_or_default();
+                    for disk in shelf.iter().flat_map(|shelf| shelf.disks(&layout)) {
+                        coverage.holds_backup(&disk);
+                    }
+                    context.ui.say(coverage.disk_table().trim_end());
+                }
                 Err(failure) => {
                     context.ui.warn(format!("what a recovery does with each disk is not known: {failure}"))
                 }

@@ -6,10 +6,10 @@ use backup::{Entry, Exclude, Kind, ManifestReader};
 use layout::Bytes;
 use serde_json::json;
 
-use super::foreign;
 use super::points::{Found, Looked};
+use super::{foreign, kept};
 use crate::cli::List;
-use crate::context::{Context, is_rescue_system};
+use crate::context::Context;
 use crate::failure::{Code, Failure, Result};
 use crate::files;
 use crate::point::{self, Seal};
@@ -46,8 +46,8 @@ pub fn run(context: &Context, options: &List) -> Result<()> {
     for found in &looked.points {
         context.ui.event(&event(found));
     }
-    let broken_kept = match options.from.is_none() && !is_rescue_system() {
-        true => kept(context)?,
+    let broken_kept = match options.from.is_none() {
+        true => in_repository(context)?,
         false => None,
     };
     // Where there is no recovery point, the error says what there is instead.
@@ -69,8 +69,9 @@ pub fn run(context: &Context, options: &List) -> Result<()> {
 }
 
 /// Lists the recovery points of this machine in the repository; gives how many are broken, and how many there are, where there is any.
-fn kept(context: &Context) -> Result<Option<(usize, usize)>> {
-    let Some((place, points)) = files::kept(context)? else { return Ok(None) };
+fn in_repository(context: &Context) -> Result<Option<(usize, usize)>> {
+    let Some((keeper, hostname)) = kept::usual(context)? else { return Ok(None) };
+    let (place, points) = (keeper.place(), keeper.points(context, &hostname)?);
     let broken = points.iter().filter(|kept| kept.seal.is_err() || !kept.has_files).count();
     if points.is_empty() {
         context.ui.say(format!("No recovery point of this machine is in {place}."));

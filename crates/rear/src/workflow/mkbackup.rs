@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use boot::BootFacts;
-use layout::{Bytes, Firmware};
+use layout::{Bytes, Firmware, Layout};
 use serde_json::json;
 use sys::{Cmd, Sys};
 
@@ -53,6 +53,8 @@ struct Destinations {
     backup_dir: Option<PathBuf>,
     /// Where a recovery finds the backup, when not on the medium: a URL.
     elsewhere: Option<String>,
+    /// The local filesystem that this place lies on; known when the machine has been looked at.
+    shelf: Option<Shelf>,
     /// Whether an archive is made.
     archive: bool,
     /// Whether files are saved at all.
@@ -74,7 +76,8 @@ impl Destinations {
         let mut iso = (what != What::BackupOnly).then(|| context.output_file());
         if let Some(engine) = engine {
             let (dir_on_medium, elsewhere) = ("rear".to_owned(), Some(engine.place()));
-            return Ok(Self { iso, dir_on_medium, backup_dir: None, elsewhere, archive: false, files });
+            let (backup_dir, shelf, archive) = (None, None, false);
+            return Ok(Self { iso, dir_on_medium, backup_dir, elsewhere, shelf, archive, files });
         }
         let archive = files;
         let mut elsewhere = None;
@@ -101,7 +104,15 @@ impl Destinations {
             config::Location::Null | config::Location::Remote { .. } => ("rear".to_owned(), None),
         };
         let backup_dir = backup_dir.filter(|_| archive);
-        Ok(Self { iso, dir_on_medium, backup_dir, elsewhere, archive, files })
+        Ok(Self { iso, dir_on_medium, backup_dir, elsewhere, shelf: None, archive, files })
+    }
+
+    /// Looks for the filesystem that will hold the backup.
+    fn find_shelf(&mut self, context: &Context, layout: &Layout) -> Result<()> {
+        if let Some(place) = &self.elsewhere {
+            self.shelf = Shelf::of(&context.sys, layout, place)?;
+        }
+        Ok(())
     }
 
     /// Whether the medium holds the files.
@@ -134,7 +145,7 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     // No mount of ours is seen outside, and all of them are gone when this process ends, however it ends.
     sys::mount::private_namespace()?;
     let mut engine = files::engine(context)?;
-    let destinations = Destinations::decide(context, what, engine.as_deref())?;
+    let mut destinations = Destinations::decide(context, what, engine.as_deref())?;
     priority::lower(context)?;
 
     let stage = context.ui.stage("probe");
@@ -142,6 +153,10 @@ pub fn run(context: &Context, what: What) -> Result<()> {
     // We hold the lock, so no other run uses them. They are no part of the machine.
     if snapshots::remove_leftovers(context, &machine.layout) {
         machine = machine::probe(context)?;
+    }
+    destinations.find_shelf(context, &machine.layout)?;
+    for disk in destinations.shelf.iter().flat_map(|shelf| shelf.disks(&machine.layout)) {
+        machine.coverage.holds_backup(&disk);
     }
     stage.done(format!(
         "{} disk(s) to recover, {} filesystem(s) to archive",
@@ -189,6 +204,14 @@ pub fn run(context: &Context, what: What) -> Result<()> {
         super::layout::write(&machine.wanted).map_err(complete)?;
     }
     Ok(())
+}
+
+/// The filesystem that would hold a backup, as far as the configuration tells.
+pub fn shelf(context: &Context, layout: &Layout) -> Result<Option<Shelf>> {
+    let engine = files::engine(context)?;
+    let mut destinations = Destinations::decide(context, What::Both, engine.as_deref())?;
+    destinations.find_shelf(context, layout)?;
+    Ok(destinations.shelf)
 }
 
 /// The table of what is captured, as data.
@@ -292,7 +315,7 @@ fn check(
         if settings.iso_recover_unattended
             && !destinations.archive_on_medium()
             && engine.is_none()
-            && shelf(context, machine, destinations)?.is_none()
+            && destinations.shelf.is_none()
         {
             context.ui.warn(
                 "there are no files on this medium, so an unattended recovery from it stops before any write",
@@ -305,14 +328,6 @@ fn check(
         Some(paths) => format!("of the files, only those of {} will be in the backup", paths.join(", ")),
     });
     facts.ok_or_else(|| Failure::refused("the boot loader could not be captured"))
-}
-
-/// The local filesystem that will hold the files, where they do not lie on the medium.
-fn shelf(context: &Context, machine: &Machine, destinations: &Destinations) -> Result<Option<Shelf>> {
-    match &destinations.elsewhere {
-        Some(place) => Shelf::of(&context.sys, &machine.layout, place),
-        None => Ok(None),
-    }
 }
 
 fn make(
@@ -340,7 +355,7 @@ fn make(
         archive: None,
         content: None,
         elsewhere: destinations.elsewhere.clone().filter(|_| engine.is_none()),
-        shelf: shelf(context, machine, destinations)?,
+        shelf: destinations.shelf.clone(),
         only: context.settings().only_include.clone().unwrap_or_default(),
         digest: None,
     };

@@ -6,6 +6,7 @@ mod browse;
 pub mod convert;
 pub mod dump;
 pub mod foreign;
+mod kept;
 pub mod layout;
 pub mod list;
 pub mod luks;

@@ -3,21 +3,24 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use serde_json::json;
 use sys::{Cmd, Sys};
 
-use super::browse::{Point, Points};
+use super::browse::{Held, Parts, Point, Points};
+use super::kept;
 use super::list::readable;
-use super::points::Looked;
+use super::points::{Found, Looked};
 use crate::cli::Mount;
 use crate::context::{Context, require_root};
 use crate::failure::{Code, Failure, Result};
+use crate::files::{self, Keeper, Origin};
 use crate::fuse::{self, Session};
 use crate::point::{Place, Seal};
-use crate::unlock::{Files, Unlocker};
+use crate::unlock::Unlocker;
 
 /// Threads that answer the kernel: one that waits for the disk holds up no other.
 const THREADS: usize = 4;
@@ -48,29 +51,39 @@ pub fn run(context: &Context, options: &Mount) -> Result<()> {
 }
 
 /// The recovery points that have files.
-fn open<'c>(context: &'c Context, from: Option<&str>, unlocker: &mut Unlocker<'_>) -> Result<Points<'c>> {
+fn open<'c>(context: &'c Context, from: Option<&str>, unlocker: &mut Unlocker<'c>) -> Result<Points<'c>> {
     let looked = Looked::all(context, from)?;
-    looked.refuse_none()?;
-    if looked.points.iter().filter(|found| found.has_files()).count() < 2 {
-        let found = looked.with_files()?;
-        let files = opened(found.sealed()?, &found.place, unlocker)?;
-        let point = Point::new(found.place, found.seal, files);
+    let mut points = match from {
+        None => in_repository(context)?,
+        Some(_) => Vec::new(),
+    };
+    let is_new =
+        |found: &Found| !found.seal.as_ref().is_some_and(|seal| points.iter().any(|one| one.is(&seal.id)));
+    let count = looked.points.iter().filter(|found| found.has_files() && is_new(found)).count();
+    let mut opener = Opener { context, unlocker, origins: Vec::new() };
+    if count + points.len() < 2 {
+        let point = match points.pop() {
+            Some(point) => point,
+            None => {
+                looked.refuse_none()?;
+                let found = looked.with_files()?;
+                let held = opener.held(found.sealed()?, &found.place)?;
+                Point::new(Parts::At(found.place), found.seal, held)
+            }
+        };
         // The only one is opened now, so that what is wrong with it is said now.
         return Points::one(context, point);
     }
-    let mut points = Vec::new();
-    for found in looked.points {
-        if !found.has_files() {
-            continue;
-        }
+    let new: Vec<bool> = looked.points.iter().map(|found| found.has_files() && is_new(found)).collect();
+    for (found, _) in looked.points.into_iter().zip(new).filter(|(_, is_new)| *is_new) {
         if !found.faults.is_empty() {
             // What of it is there can be had by naming it alone.
             let path = found.place.path().display();
             context.ui.warn(format!("{path} is not shown: {}", found.faults.join("; ")));
             continue;
         }
-        let files = match found.sealed().and_then(|seal| opened(seal, &found.place, unlocker)) {
-            Ok(files) => files,
+        let held = match found.sealed().and_then(|seal| opener.held(seal, &found.place)) {
+            Ok(held) => held,
             Err(failure) if context.cancel.is_raised() => return Err(failure),
             Err(failure) => {
                 let path = found.place.path().display();
@@ -78,7 +91,7 @@ fn open<'c>(context: &'c Context, from: Option<&str>, unlocker: &mut Unlocker<'_
                 continue;
             }
         };
-        points.push(Point::new(found.place, found.seal, files));
+        points.push(Point::new(Parts::At(found.place), found.seal, held));
     }
     if points.is_empty() {
         return Err(Failure::refused("every recovery point there is broken, or cannot be opened")
@@ -87,10 +100,65 @@ fn open<'c>(context: &'c Context, from: Option<&str>, unlocker: &mut Unlocker<'_
     Points::several(context, points)
 }
 
-/// Archive and manifest of an encrypted recovery point. What opens them is known before anything is mounted: whoever looks
-/// into the directory later cannot be asked.
-fn opened(seal: &Seal, place: &Place, unlocker: &mut Unlocker<'_>) -> Result<Option<Files>> {
-    seal.encryption().map(|_| unlocker.files(place, seal)).transpose()
+/// This machine's recovery points in the repository, where one is configured.
+fn in_repository(context: &Context) -> Result<Vec<Point>> {
+    let Some((keeper, hostname)) = kept::usual(context)? else { return Ok(Vec::new()) };
+    let keeper: Arc<dyn Keeper> = Arc::from(keeper);
+    let mut points = Vec::new();
+    for kept in keeper.points(context, &hostname)? {
+        let opened = match kept.seal {
+            Ok(_) if !kept.has_files => Err(Failure::refused("its files are not in the repository any more")),
+            Ok(seal) => match &seal.content {
+                // What fails here fails for all of them: somebody removes things at this moment, or the server is gone.
+                Some(content) => {
+                    let contents = keeper.contents(content)?;
+                    Ok((seal, contents))
+                }
+                None => Err(Failure::refused("it has no files")),
+            },
+            Err(failure) => Err(failure),
+        };
+        match opened {
+            Ok((seal, contents)) => {
+                let parts = Parts::Kept(Arc::clone(&keeper), kept.name);
+                points.push(Point::new(parts, Some(seal), Held::Elsewhere(Mutex::new(Some(contents)))));
+            }
+            Err(failure) => {
+                let name = kept.name.get(..8).unwrap_or(&kept.name);
+                context.ui.warn(format!("{}{name} is not shown: {}", files::SNAPSHOT, failure.message));
+            }
+        }
+    }
+    Ok(points)
+}
+
+/// Opens what holds the files, before anything is mounted: whoever looks into the directory later cannot be asked.
+struct Opener<'a, 'c> {
+    context: &'c Context,
+    unlocker: &'a mut Unlocker<'c>,
+    /// The ways back of files at places of their own, by method and place: one is opened once.
+    origins: Vec<(String, String, Box<dyn Origin>)>,
+}
+
+impl Opener<'_, '_> {
+    fn held(&mut self, seal: &Seal, place: &Place) -> Result<Held> {
+        let Some(content) = &seal.content else {
+            let files = seal.encryption().map(|_| self.unlocker.files(place, seal)).transpose()?;
+            return Ok(Held::Archive(files));
+        };
+        let known =
+            self.origins.iter().position(|(method, url, _)| (method, url) == (&content.method, &content.url));
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let origin = files::origin(content)?;
+                self.origins.push((content.method.clone(), content.url.clone(), origin));
+                self.origins.len() - 1
+            }
+        };
+        let contents = self.origins[at].2.contents(self.context, content)?;
+        Ok(Held::Elsewhere(Mutex::new(Some(contents))))
+    }
 }
 
 /// The directory that is to be mounted on: there, empty, and no mount of ours.

@@ -9,9 +9,10 @@ use sys::fs::Staging;
 
 use crate::context::{Context, STATE_DIR, is_rescue_system};
 use crate::failure::{Code, Failure, Result};
-use crate::files;
+use crate::files::{self, Meant};
 use crate::point::{self, Place, Seal};
 use crate::rescue;
+use crate::workflow::kept;
 use crate::workflow::recover::rescue_config;
 
 /// Directories below a place are looked at to this depth: `DESTINATION/HOST/backup`.
@@ -174,8 +175,17 @@ impl Looked {
             return Ok(());
         };
         let staging = Staging::create(Path::new(STATE_DIR))?;
-        files::fetch(context, name, staging.path())?;
+        let (keeper, _) = kept::named(context)?;
+        match keeper.find(name)? {
+            Meant::Point(name) => keeper.fetch(context, &name, staging.path())?,
+            Meant::Files(files) => return Err(kept::no_point(&*keeper, &files)),
+        }
+        let before = self.points.len();
         self.named(staging.path(), true);
+        // Where it was found counts, not where it was when it was made.
+        let new =
+            self.points.iter_mut().skip(before).filter_map(|found| found.seal.as_mut()?.content.as_mut());
+        new.for_each(|content| content.url = keeper.place());
         context.staged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(staging);
         Ok(())
     }

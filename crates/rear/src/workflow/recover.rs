@@ -30,6 +30,7 @@ use crate::rescue;
 use crate::unlock::Files;
 
 mod finish;
+mod older;
 mod open;
 mod restore;
 
@@ -235,6 +236,9 @@ fn fit(context: &Context, opened: &Opened, options: &Recover) -> Result<Fitted> 
     if is_rescue_system() {
         let why = "it carries a mounted filesystem: the medium, the archive or the rescue system";
         protected.extend(probe::sources(&context.sys, &present)?.into_iter().map(|id| (id, why.to_owned())));
+    }
+    for disk in opened.shelf.iter().flat_map(|shelf| shelf.disks(&present)) {
+        protected.insert(disk, "it holds the backup".to_owned());
     }
     if let Some(medium) = &opened.medium {
         let path = medium.device.to_string_lossy();

@@ -49,6 +49,7 @@ pub fn configured(context: &Context) -> Result<Access> {
 pub fn carry(location: &Location, access: &Access) -> Result<Carry> {
     let mut carry = Carry {
         reach: Reach {
+            place: location.to_string(),
             user: access.user.clone().unwrap_or_default(),
             key_id: access.key_id.clone(),
             region: access.region.clone(),

@@ -1,7 +1,4 @@
-use std::sync::atomic::AtomicBool;
-
 use apply::Keys;
-use clap::Parser;
 use layout::{Device, Disk, DiskIdentity, Firmware, LuksMapping, Machine, NodeId, SectorSize};
 
 use super::*;
@@ -16,16 +13,8 @@ const UUID: &str = "22222222-2222-3333-4444-555555555555";
 fn context(change: impl Fn(&mut Settings), answers: &[String]) -> Context {
     let mut config = config::defaults("web1");
     change(&mut config.settings);
-    Context {
-        sys: sys::Real::default(),
-        cancel: sys::Cancel::default(),
-        ui: Ui::new(false, false, false).with_answers(answers).unwrap(),
-        common: crate::cli::Cli::parse_from(["rear", "dump"]).common,
-        hostname: "web1".into(),
-        config,
-        disks_written: AtomicBool::new(false),
-        staged: Default::default(),
-    }
+    let ui = Ui::new(false, false, false).with_answers(answers).unwrap();
+    Context { ui, ..Context::of_test(config) }
 }
 
 /// A layout with a container on `path`, open as `home`.

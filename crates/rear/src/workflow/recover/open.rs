@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use boot::BootFacts;
-use layout::{Bytes, Layout};
+use image::RescueConfig;
+use layout::Bytes;
 use plan::Plan;
 use sys::{Cmd, Sys, SysExt};
 
-use super::{Opened, rescue_config};
+use super::{Opened, older, rescue_config};
 use crate::cli::Recover;
 use crate::context::{Context, is_rescue_system};
 use crate::failure::{Failure, Result};
 use crate::files::{self, Origin};
+use crate::point::shelf::Attached;
 use crate::point::{self, Place, Seal};
 use crate::rescue;
 use crate::unlock::{Files, Unlocker};
 use crate::workflow::preserve::Kept;
-use crate::workflow::{blockclone, multipath};
+use crate::workflow::{blockclone, kept};
 
 /// How long to look for the medium where it is not needed.
 const BRIEFLY: Duration = Duration::from_secs(3);
@@ -71,11 +73,50 @@ pub fn drivers(context: &Context, plan: &Plan) -> Result<()> {
         .hint("no disk was written to; make the medium again with MODULES=( all_modules )"))
 }
 
+/// A recovery point that was found, and what is mounted to reach it.
+pub struct Found {
+    /// Directory with the parts.
+    pub dir: PathBuf,
+    /// Its seal.
+    pub seal: Seal,
+    /// What holds the files.
+    pub shelf: Option<Attached>,
+    /// The medium.
+    pub medium: Option<rescue::Medium>,
+}
+
 /// Finds the recovery point and checks every part of it.
 pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
     let stage = context.ui.stage("open");
     let rescue = if is_rescue_system() { Some(rescue_config()?) } else { None };
-    let (mut dir, medium) = match (&options.from, &rescue) {
+    let Found { dir, seal, shelf, medium } = match options.from.as_deref().and_then(older::named) {
+        Some(name) => older::find(context, rescue.as_ref(), name)?,
+        None => find(context, options, rescue.as_ref())?,
+    };
+    let layout = kept::layout(&seal, &dir)?;
+    let facts: BootFacts = serde_json::from_slice(&seal.read_part(&dir, point::BOOT)?)?;
+    let hidden = if seal.has_files() {
+        serde_json::from_slice(&seal.read_part(&dir, point::MOUNT_POINTS)?)?
+    } else {
+        Vec::new()
+    };
+    let kept = Kept::read(&seal, &Place::Dir(dir.clone()), &layout)?;
+    stage.done(format!(
+        "recovery point {} of {}, made {}",
+        seal.id,
+        seal.hostname,
+        crate::workflow::mkbackup::utc(seal.created)
+    ));
+    let mut unlocker = Unlocker::new(context, &options.keys)?;
+    let (origin, files) = verify(context, &seal, &dir, &mut unlocker)?;
+    let clones = blockclone::prove(context, &seal, &layout, &dir, &mut unlocker)?;
+    let key = unlocker.into_key();
+    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, origin, shelf, files, clones, key, medium })
+}
+
+/// At the place that was named, or on the medium.
+fn find(context: &Context, options: &Recover, rescue: Option<&RescueConfig>) -> Result<Found> {
+    let (mut dir, medium) = match (&options.from, rescue) {
         // The medium is not needed, but it must be known, so that it is never taken for a target.
         (Some(dir), Some(config)) => (dir.clone(), rescue::find_within(&context.sys, config, BRIEFLY).ok()),
         (Some(dir), None) => (dir.clone(), None),
@@ -93,7 +134,7 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         }
     };
     let mut seal = Seal::read(&dir)?;
-    if let Some(config) = &rescue
+    if let Some(config) = rescue
         && options.from.is_none()
         && seal.id != config.recovery_point
     {
@@ -103,13 +144,9 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
         ))
         .hint("boot the medium that you want to recover from"));
     }
-    let shelf = match &seal.shelf {
-        Some(shelf) if rescue.is_some() => {
-            // Its disk may have several paths, of which none may be used alone.
-            multipath::start(context, &[&saved(&seal, &dir)?])?;
-            shelf.attach(context)?
-        }
-        _ => None,
+    let shelf = match rescue {
+        Some(_) => kept::attach(context, &seal, &dir)?,
+        None => None,
     };
     if let Some(elsewhere) = &seal.elsewhere {
         let beside = match &shelf {
@@ -135,31 +172,7 @@ pub fn open(context: &Context, options: &Recover) -> Result<Opened> {
     {
         content.url = url;
     }
-    let layout = saved(&seal, &dir)?;
-    let facts: BootFacts = serde_json::from_slice(&seal.read_part(&dir, point::BOOT)?)?;
-    let hidden = if seal.has_files() {
-        serde_json::from_slice(&seal.read_part(&dir, point::MOUNT_POINTS)?)?
-    } else {
-        Vec::new()
-    };
-    let kept = Kept::read(&seal, &Place::Dir(dir.clone()), &layout)?;
-    stage.done(format!(
-        "recovery point {} of {}, made {}",
-        seal.id,
-        seal.hostname,
-        crate::workflow::mkbackup::utc(seal.created)
-    ));
-    let mut unlocker = Unlocker::new(context, &options.keys)?;
-    let (origin, files) = verify(context, &seal, &dir, &mut unlocker)?;
-    let clones = blockclone::prove(context, &seal, &layout, &dir, &mut unlocker)?;
-    let key = unlocker.into_key();
-    Ok(Opened { dir, seal, layout, facts, hidden, kept, rescue, origin, shelf, files, clones, key, medium })
-}
-
-/// The saved layout.
-fn saved(seal: &Seal, dir: &Path) -> Result<Layout> {
-    let text = seal.read_part(dir, point::LAYOUT)?;
-    Ok(Layout::from_json(&String::from_utf8_lossy(&text))?)
+    Ok(Found { dir, seal, shelf, medium })
 }
 
 /// The way back of files that lie elsewhere, or archive and manifest.
