@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask demo`, `test`, `vm`, `bench`, `bench-engine`, `build`, `man`.
+//! Developer commands: `cargo xtask demo`, `test`, `vm`, `bench`, `bench-engine`, `fuzz`, `build`, `man`.
 //!
 //! They build the workspace with cargo and prove it in virtual machines with the `drill` crate. What a command
 //! needs on the host it installs with apt, and says so before it does.
@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod engine;
+mod fuzz;
 mod man;
 mod shop;
 mod storage;
@@ -76,6 +77,14 @@ enum Command {
     Bench,
     /// Measures the archive beside tar, restic, borg and mksquashfs on one tree
     BenchEngine(engine::Options),
+    /// Looks for inputs that break the parsers of what a stranger may have written
+    Fuzz {
+        /// Their names; none takes all
+        targets: Vec<String>,
+        /// How long each is looked at
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Builds the static release binary
     Build,
     /// Makes the manual page and the shell completions (below target/man/)
@@ -105,6 +114,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Storage { names, all, recreate, .. } => storage::run(&shop, &names, all, recreate),
         Command::Bench => bench::run(&shop),
         Command::BenchEngine(options) => engine::run(&shop, &options),
+        Command::Fuzz { targets, seconds } => fuzz::run(&shop, &targets, seconds),
         Command::Man => man::run(&shop.root.join("target/man")).map(|()| ExitCode::SUCCESS),
         Command::Build => shop.build().map(|binary| {
             println!("{}", binary.display());

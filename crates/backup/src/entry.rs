@@ -71,6 +71,10 @@ impl Kind {
 /// No file is longer: the kernel counts offsets in 63 bits. A little less, so that rounding up stays inside.
 const MOST_BYTES: u64 = (1 << 63) - (1 << 32);
 
+/// Bytes of the longest path. Linux lets directories be nested without end, and nothing that keeps a place for each of them
+/// could be bounded.
+pub const PATH_LIMIT: usize = 64 << 10;
+
 /// One entry, as the manifest holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -141,6 +145,20 @@ impl Entry {
         let attributes = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         let names = (self.path.len() + self.link.len() + attributes) as u64;
         names.max(512) + 4 * self.segments.as_ref().map_or(0, Vec::len) as u64
+    }
+
+    /// What in it no filesystem can have, or leads out of the machine, as a part of a sentence (`leads out of the machine`); no
+    /// manifest holds such an entry.
+    pub fn contradiction(&self) -> Option<String> {
+        let linked = self.kind != Kind::HardLink || Self::is_path_safe(&self.link);
+        if self.path.len() > PATH_LIMIT || self.link.len() > PATH_LIMIT {
+            return Some(format!("has a path of more than {PATH_LIMIT} bytes"));
+        }
+        if !Self::is_path_safe(&self.path) || !linked {
+            return Some("leads out of the machine".into());
+        }
+        let sound = self.is_size_sound() && self.are_segments_sound() && self.mtime.1 < 1_000_000_000;
+        (!sound).then(|| "contradicts itself".into())
     }
 
     /// Whether sizes are such as a filesystem can have, and only files have them.

@@ -132,14 +132,11 @@ fn parse(text: &[u8]) -> Result<Entry, String> {
         entry.digest =
             Some(*blake3::Hash::from_hex(text.as_bytes()).map_err(|error| error.to_string())?.as_bytes());
     }
-    let linked = kind != Kind::HardLink || Entry::is_path_safe(&entry.link);
-    if !Entry::is_path_safe(&entry.path) || !linked {
-        return Err(format!("the path '{}' leads out of the machine", line.p));
+    match entry.contradiction() {
+        // A path without end is not shown.
+        Some(detail) => Err(format!("the entry '{}' {detail}", line.p.chars().take(200).collect::<String>())),
+        None => Ok(entry),
     }
-    if !entry.is_size_sound() || !entry.are_segments_sound() || entry.mtime.1 >= 1_000_000_000 {
-        return Err(format!("the entry '{}' contradicts itself", line.p));
-    }
-    Ok(entry)
 }
 
 /// Writes a manifest into an open file, or wherever it goes.

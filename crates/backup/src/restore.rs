@@ -65,7 +65,7 @@ pub struct Restored {
 }
 
 /// Memory for the list of problems, in bytes: some hundred thousand. A disk that fails at every file must not take it all.
-const PROBLEM_BYTES: usize = 64 << 20;
+pub(crate) const PROBLEM_BYTES: usize = 64 << 20;
 
 /// Work for one thread.
 enum Unit {

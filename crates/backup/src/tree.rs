@@ -2,6 +2,7 @@
 //! an entry. It reads the manifest once, and never the archive.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use rustix::io::Errno;
 
@@ -295,7 +296,9 @@ impl Tree {
 struct Builder<'a> {
     manifest: &'a Stored,
     tree: Tree,
-    directories: HashMap<Vec<u8>, Node>,
+    /// The directory that has this name in that one, by the hash of both: whole paths would take the square of their length.
+    directories: HashMap<u64, Node>,
+    state: RandomState,
     /// The directory of the last entry: the next one mostly has the same.
     last: (Vec<u8>, Node),
     /// The paths that hard links lead to.
@@ -315,11 +318,11 @@ impl<'a> Builder<'a> {
             segments: HashMap::new(),
             bytes: 0,
         };
-        let directories = HashMap::from([(b".".to_vec(), Tree::ROOT)]);
         let mut builder = Self {
             manifest,
             tree,
-            directories,
+            directories: HashMap::new(),
+            state: RandomState::new(),
             last: (b".".to_vec(), Tree::ROOT),
             links: Vec::new(),
             link_text: Vec::new(),
@@ -416,26 +419,20 @@ impl<'a> Builder<'a> {
         if self.last.0 == path {
             return Ok(self.last.1);
         }
-        let node = match self.directories.get(path) {
-            Some(node) => *node,
-            None => {
-                // From the top down: a path may be deeper than the stack.
-                let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-                let mut parent = Tree::ROOT;
-                for end in ends.chain([path.len()]).collect::<Vec<_>>() {
-                    parent = match self.directories.get(&path[..end]) {
-                        Some(known) => *known,
-                        None => {
-                            let node = self.push(unknown_directory(parent))?;
-                            self.name(parent, split(&path[..end]).1, node)?;
-                            self.directories.insert(path[..end].to_vec(), node);
-                            node
-                        }
-                    };
+        let mut node = Tree::ROOT;
+        // From the top down: a path may be deeper than the stack.
+        for name in path.split(|byte| *byte == b'/').filter(|name| *name != b".") {
+            let key = self.state.hash_one((node, name));
+            node = match self.directories.get(&key) {
+                Some(known) => *known,
+                None => {
+                    let made = self.push(unknown_directory(node))?;
+                    self.name(node, name, made)?;
+                    self.directories.insert(key, made);
+                    made
                 }
-                parent
-            }
-        };
+            };
+        }
         self.last = (path.to_vec(), node);
         Ok(node)
     }

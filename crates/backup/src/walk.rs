@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::create::{Only, Problem, ProblemKind, Source};
 use crate::dirs::open_dir;
-use crate::entry::{Entry, Kind};
+use crate::entry::{Entry, Kind, PATH_LIMIT};
 use crate::exclude::Verdict;
 use crate::metadata::{self, Stat, Xattr, Xattrs};
 use crate::{Error, Options, machine_path};
@@ -25,6 +25,9 @@ const OPEN_LEVELS: usize = 128;
 /// Bytes of attributes that a file may have: more would fit neither in a frame nor in a line of the manifest, which have
 /// limits so that a damaged one cannot take all memory. XFS and btrfs can hold more.
 const MOST_ATTRIBUTES: usize = 16 << 20;
+
+/// Bytes of the longest name, and of the slash before it.
+const NAME: usize = 256;
 
 /// How often a file that changes while it is read is read at most.
 const READS: usize = 3;
@@ -326,6 +329,11 @@ impl<'a, S: Sink> Walk<'a, S> {
                 return Ok(None);
             }
         };
+        if path.len() > PATH_LIMIT - NAME {
+            let detail = format!("it lies deeper than a path of {PATH_LIMIT} bytes can tell");
+            self.problem(path, ProblemKind::Unreadable, &detail);
+            return Ok(None);
+        }
         if let Some((_, dev)) = parent {
             // A btrfs subvolume has a device number of its own and is no mount: it is entered.
             let is_mount = stat.mount_root.unwrap_or(stat.dev != dev);

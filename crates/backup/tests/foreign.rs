@@ -271,3 +271,71 @@ fn a_cut_or_changed_archive_is_refused_before_anything_is_written() {
     std::fs::write(&packed, &bytes).unwrap();
     assert!(back(&packed, work.path(), &["/"]).is_err());
 }
+
+/// A pax header with one record, for the next member (`x`) or for all that follow (`g`).
+fn record(out: &mut Vec<u8>, flag: u8, key: &str, value: &[u8]) {
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest + 1;
+    while length != rest + length.to_string().len() {
+        length = rest + length.to_string().len();
+    }
+    let text = [format!("{length} {key}=").as_bytes(), value, b"\n"].concat();
+    member(out, b"header", flag, b"", &text);
+}
+
+#[test]
+fn paths_deeper_than_the_stack_come_back_and_those_without_end_are_named() {
+    let work = tempfile::tempdir().unwrap();
+    let archive = work.path().join("deep.tar");
+    let deep = [&b"d/".repeat(2000)[..], b"file"].concat();
+    let mut bytes = Vec::new();
+    record(&mut bytes, b'x', "path", &deep);
+    member(&mut bytes, b"x", b'0', b"", b"content");
+    record(&mut bytes, b'x', "path", &b"e/".repeat(500_000));
+    member(&mut bytes, b"x", b'0', b"", b"content");
+    record(&mut bytes, b'x', "linkpath", &b"f".repeat(500_000));
+    member(&mut bytes, b"link", b'2', b"", b"");
+    bytes.extend([0; 1024]);
+    std::fs::write(&archive, bytes).unwrap();
+    let scan = || {
+        let manifest = work.path().join("all");
+        let foreign = Foreign::open(&archive).unwrap();
+        let scanned = foreign.scan(&File::create(&manifest).unwrap(), &options(), &()).unwrap();
+        assert_eq!((scanned.totals.files, scanned.problems.len()), (2001, 2));
+        assert!(scanned.problems.iter().all(|one| one.detail.contains("longer than any")));
+        // Without its directories, which are made all the same.
+        let lines = zstd::decode_all(File::open(&manifest).unwrap()).unwrap();
+        let file = lines.split(|byte| *byte == b'\n').rev().nth(2).unwrap();
+        let alone = [b"{\"v\":1}\n", file, b"\n{\"end\":{\"files\":1,\"bytes\":7}}\n"].concat();
+        std::fs::write(&manifest, zstd::encode_all(&alone[..], 1).unwrap()).unwrap();
+        let target = work.path().join("target");
+        std::fs::create_dir(&target).unwrap();
+        let restored = foreign.restore(&manifest, &target, &[], &options(), &()).unwrap();
+        assert_eq!((restored.files, restored.problems), (1, Vec::new()));
+        let compared = backup::compare(&manifest, &target, &[], &options(), &()).unwrap();
+        assert_eq!(compared.differences, []);
+    };
+    // Enough for a loop, and not for a call inside of a call for each of these directories.
+    let thread = std::thread::Builder::new().stack_size(512 << 10);
+    std::thread::scope(|scope| thread.spawn_scoped(scope, scan).unwrap().join()).unwrap();
+    let removed = Command::new("rm").arg("-rf").arg(work.path().join("target")).status().unwrap();
+    assert!(removed.success());
+}
+
+#[test]
+fn headers_for_all_members_do_not_pile_up() {
+    let work = tempfile::tempdir().unwrap();
+    let archive = work.path().join("global.tar");
+    let made = |count: usize| {
+        let mut bytes = Vec::new();
+        for number in 0..count {
+            record(&mut bytes, b'g', &format!("comment{number}"), &vec![b'x'; 300_000]);
+        }
+        member(&mut bytes, b"file", b'0', b"", b"content");
+        bytes.extend([0; 1024]);
+        std::fs::write(&archive, bytes).unwrap();
+        Foreign::open(&archive).unwrap().list(&options(), &mut |_| Ok(()))
+    };
+    made(3).unwrap();
+    assert!(made(4).unwrap_err().to_string().contains("too long"));
+}

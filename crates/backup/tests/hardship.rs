@@ -428,3 +428,25 @@ fn a_hollow_file_comes_back_with_all_but_its_content() {
     let found = std::fs::metadata(out.join("swap/file")).unwrap();
     assert_eq!((found.len(), found.blocks(), found.mode() & 0o7777), (20_000_000, 0, 0o640));
 }
+
+/// A path of more than 64 KiB is in no manifest: what lies there is named, and all else is saved.
+#[test]
+fn what_lies_too_deep_is_named() {
+    let work = tempfile::tempdir().unwrap();
+    let tree = work.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    let mut dir = std::os::fd::OwnedFd::from(std::fs::File::open(&tree).unwrap());
+    let name = "d".repeat(255);
+    for _ in 0..258 {
+        rustix::fs::mkdirat(&dir, &name, rustix::fs::Mode::RWXU).unwrap();
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+        dir = rustix::fs::openat(&dir, &name, flags, rustix::fs::Mode::empty()).unwrap();
+    }
+    let made = create(&source(&tree), work.path());
+    assert_eq!((made.files, made.problems.len()), (256, 1));
+    assert!(made.problems[0].detail.contains("deeper"), "{}", made.problems[0].detail);
+    let manifest = work.path().join("a.manifest");
+    assert_eq!(backup::totals(&manifest).unwrap().files, 256);
+    let stored = Stored::open(&manifest).unwrap();
+    assert_eq!(backup::Tree::read(&stored, &options()).unwrap().len(), 256);
+}

@@ -8,6 +8,9 @@ mod recovery;
 mod rescue;
 mod storage;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::Severity;
 pub(crate) use legacy::legacy;
 
@@ -214,7 +217,10 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
 
 /// The setting of this exact name.
 pub fn find(name: &str) -> Option<&'static Setting> {
-    all().find(|setting| setting.name == name)
+    // Asked for every word of a file, and for every setting.
+    static BY_NAME: LazyLock<HashMap<&str, &Setting>> =
+        LazyLock::new(|| all().map(|setting| (setting.name, setting)).collect());
+    BY_NAME.get(name).copied()
 }
 
 /// The known name that is nearest to a misspelt one.

@@ -324,10 +324,17 @@ impl Repository {
             id: snapshot.to_string(),
             detail: format!("names {}, which {detail}", machine_path(path).display()),
         };
+        // Only what a manifest can hold: it is read again, and what it says is made.
+        let sound = |entry: &Entry| match entry.contradiction() {
+            Some(detail) => Err(damaged(&entry.path, &detail)),
+            None => Ok(()),
+        };
         let mut root = Entry::new(b".".to_vec(), Kind::Directory);
         root.mode = 0o755;
         if let Some(ours) = &file.rear
             && let Ok(Some(entry)) = ours.root.entry(b".".to_vec())
+            && entry.kind == Kind::Directory
+            && entry.contradiction().is_none()
         {
             root = entry;
         }
@@ -359,9 +366,11 @@ impl Repository {
                         }
                     }
                 }
+                sound(&entry)?;
                 put(&entry)?;
             }
             for (entry, subtree) in below.into_iter().rev() {
+                sound(&entry)?;
                 put(&entry)?;
                 if let Some(subtree) = subtree {
                     pending.push((entry.path, subtree));

@@ -111,7 +111,7 @@ impl Index {
         }
     }
 
-    /// Adds a pack with its blobs.
+    /// Adds a pack with its blobs. One of impossible size is left out: whoever needs it hears that it is lost.
     pub fn add(&mut self, pack: Id, blobs: &[Blob]) {
         let next = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
         let number = *self.numbers.entry(pack).or_insert(next);
@@ -120,9 +120,9 @@ impl Index {
             self.ends.push(0);
         }
         if let Some(end) = usize::try_from(number).ok().and_then(|number| self.ends.get_mut(number)) {
-            *end = blobs.iter().map(Blob::end).fold(*end, u64::max);
+            *end = blobs.iter().filter(|blob| blob.is_possible()).map(Blob::end).fold(*end, u64::max);
         }
-        for blob in blobs {
+        for blob in blobs.iter().filter(|blob| blob.is_possible()) {
             let place = Place {
                 pack: number,
                 offset: blob.offset,

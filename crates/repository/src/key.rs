@@ -14,8 +14,10 @@ use crate::id::Id;
 const LOG_N: u8 = 16;
 const R: u32 = 8;
 const P: u32 = 1;
-/// A key file that asks for more memory than this is not of our making, and not of restic's.
+/// A key file that asks for more memory than this, in bytes, is not of our making, and not of restic's.
 const MEMORY_LIMIT: u64 = 1 << 30;
+/// Nor is one that wants more bytes to be mixed: a minute of work, some hundred times what restic asks for.
+const WORK_LIMIT: u64 = 16 << 30;
 
 #[derive(Serialize, Deserialize)]
 struct KeyFile {
@@ -74,8 +76,7 @@ fn try_one(file: &KeyFile, password: &Secret) -> std::result::Result<Option<Key>
     if file.kdf != "scrypt" || !file.n.is_power_of_two() || file.n < 2 {
         return Err("has parameters that this program does not know".into());
     }
-    let memory = file.n.checked_mul(u64::from(file.r)).and_then(|blocks| blocks.checked_mul(128));
-    if memory.is_none_or(|memory| memory > MEMORY_LIMIT) || file.p > 64 {
+    if !is_bearable(file.n, file.r.into(), file.p.into()) {
         return Err("asks for more memory or time than any key needs".into());
     }
     let log_n = u8::try_from(file.n.trailing_zeros()).unwrap_or(u8::MAX);
@@ -87,6 +88,13 @@ fn try_one(file: &KeyFile, password: &Secret) -> std::result::Result<Option<Key>
     Ok(key.open(&mut data).and_then(|text| Key::from_json(text)))
 }
 
+/// Whether scrypt with these parameters stays within the limits. It holds `n` blocks of `128 * r` bytes at a time, and `p` more.
+fn is_bearable(n: u64, r: u64, p: u64) -> bool {
+    let memory = n.checked_add(p).and_then(|blocks| blocks.checked_mul(r)?.checked_mul(128));
+    let work = n.checked_mul(p).and_then(|blocks| blocks.checked_mul(r)?.checked_mul(128));
+    memory.is_some_and(|memory| memory <= MEMORY_LIMIT) && work.is_some_and(|work| work <= WORK_LIMIT)
+}
+
 fn derive(password: &Secret, salt: &[u8], params: &scrypt::Params) -> Result<Key> {
     let mut bytes = [0; 64];
     scrypt::scrypt(password.expose_bytes(), salt, params, &mut bytes).map_err(|error| derivation(&error))?;
@@ -95,4 +103,39 @@ fn derive(password: &Secret, salt: &[u8], params: &scrypt::Params) -> Result<Key
 
 fn derivation(error: &dyn std::fmt::Display) -> Error {
     Error::io("make a key from the password")(std::io::Error::other(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_asks_for_all_memory_is_refused_before_it_gets_any() {
+        assert!(is_bearable(1 << LOG_N, R.into(), P.into()));
+        // What restic has made on slow and on fast machines.
+        for (n, r, p) in [(1 << 15, 8, 1), (1 << 15, 8, 16), (1 << 18, 8, 3)] {
+            assert!(is_bearable(n, r, p), "{n} {r} {p}");
+        }
+        // The blocks of `p` count too: these are 32 GiB of them, and two million times the work.
+        for (n, r, p) in
+            [(2, 1 << 22, 64), (1 << 20, 9, 1), (1 << 16, 8, 1 << 10), (u64::MAX, 1, 1), (2, 0, u64::MAX)]
+        {
+            assert!(!is_bearable(n, r, p), "{n} {r} {p}");
+        }
+        let mut file = KeyFile {
+            created: String::new(),
+            username: String::new(),
+            hostname: String::new(),
+            kdf: "scrypt".into(),
+            n: 2,
+            r: 1 << 22,
+            p: 64,
+            salt: String::new(),
+            data: String::new(),
+        };
+        let why = |file: &KeyFile| try_one(file, &Secret::new("x")).unwrap_err();
+        assert!(why(&file).contains("more memory or time"));
+        (file.r, file.p) = (0, 1);
+        assert!(why(&file).contains("cannot be used"));
+    }
 }

@@ -71,6 +71,9 @@ use snapshot::SnapshotFile;
 /// Bytes at which a pack is closed: as `restic` does by default.
 const PACK: usize = 16 << 20;
 
+/// Bytes of a small file (a snapshot, an index file) at the most: restic closes an index file at some 8 MiB.
+const SMALL: u64 = 256 << 20;
+
 /// The file `config`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Config {
@@ -175,6 +178,20 @@ impl Repository {
         Ok(found.into_iter().map(|(_, snapshot)| snapshot).collect())
     }
 
+    /// Seals a text as the files of this repository are sealed. Only for tests that write what no program would.
+    #[doc(hidden)]
+    pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>> {
+        let mut sealed = Vec::new();
+        self.0.key.seal(plain, &mut sealed)?;
+        Ok(sealed)
+    }
+
+    /// The number of blobs that the table of a whole pack names; `None` where it is no pack of this repository. Only for tests.
+    #[doc(hidden)]
+    pub fn blobs_of(&self, pack: &[u8]) -> Option<usize> {
+        pack::table(pack, &self.0.key).map(|blobs| blobs.len())
+    }
+
     fn snapshot(&self, id: Id) -> Result<SnapshotFile> {
         if !self.0.backend.has(FileKind::Snapshot, id)? {
             return Err(Error::NoSnapshot { id: id.to_string() });
@@ -205,8 +222,7 @@ impl Inner {
         let text = text.ok_or_else(|| Error::damaged(kind, id, "cannot be decrypted"))?;
         let plain = match text.split_first() {
             Some((2, compressed)) => std::borrow::Cow::Owned(
-                zstd::stream::decode_all(compressed)
-                    .map_err(|_| Error::damaged(kind, id, "cannot be decompressed"))?,
+                decompressed(compressed).map_err(|_| Error::damaged(kind, id, "cannot be decompressed"))?,
             ),
             _ => std::borrow::Cow::Borrowed(&*text),
         };
@@ -226,6 +242,17 @@ impl Inner {
         self.backend.write(kind, id, &sealed)?;
         Ok(id)
     }
+}
+
+/// The whole of a zstd frame, which a few bytes may make endless.
+fn decompressed(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut plain = Vec::new();
+    zstd::stream::read::Decoder::with_buffer(bytes)?.take(SMALL + 1).read_to_end(&mut plain)?;
+    if plain.len() as u64 > SMALL {
+        return Err(std::io::Error::other("it is larger than any such file"));
+    }
+    Ok(plain)
 }
 
 /// Locks; a thread that panicked has reported by its panic.

@@ -33,7 +33,16 @@ pub struct Blob {
     pub plain: Option<u32>,
 }
 
+/// No blob is larger when decompressed, in bytes: restic's chunks have at most 8 MiB, trees of huge directories more.
+const LIMIT: u32 = 512 << 20;
+
 impl Blob {
+    /// Whether there can be such a blob at all. Of what is larger nothing is read: it would be given memory first.
+    pub fn is_possible(&self) -> bool {
+        let overhead = crate::crypto::OVERHEAD as u32;
+        (overhead..=LIMIT + overhead).contains(&self.length) && self.plain.is_none_or(|plain| plain <= LIMIT)
+    }
+
     /// Where it ends in the pack, in bytes.
     pub fn end(&self) -> u64 {
         u64::from(self.offset) + u64::from(self.length)

@@ -10,8 +10,6 @@ use crate::index::{Find, Place};
 use crate::pack::BlobKind;
 use crate::{Inner, locked};
 
-/// No blob is larger when decompressed: restic's chunks have at most 8 MiB, trees of huge directories more.
-const BLOB_LIMIT: u32 = 512 << 20;
 /// Trees lie side by side: so much is read at a time, in bytes.
 const WINDOW: u64 = 4 << 20;
 /// So many such stretches are kept.
@@ -74,9 +72,6 @@ pub fn open(inner: &Inner, sealed: &mut [u8], id: Id, place: Place) -> std::resu
     let text = inner.key.open(sealed).ok_or_else(|| format!("is damaged where blob {} lies", id.short()))?;
     let plain = match place.compressed_from() {
         None => text.to_vec(),
-        Some(length) if length > BLOB_LIMIT => {
-            return Err(format!("has a blob {} of impossible size", id.short()));
-        }
         Some(length) => zstd::bulk::decompress(text, length as usize)
             .map_err(|error| format!("has a blob {} that cannot be decompressed: {error}", id.short()))?,
     };

@@ -295,20 +295,22 @@ fn fetch<'p>(inner: &Inner, pieces: impl Iterator<Item = &'p Piece>) -> Blobs {
     let mut rest = wanted.as_slice();
     while let Some(first) = rest.first() {
         let start = u64::from(first.place.offset);
-        let mut last = first;
+        // An index may say that one blob lies inside of another: the last one is not always the one that ends last.
+        let mut last = end(first);
         let mut count = 0;
         for piece in rest {
+            let further = last.max(end(piece));
             let near = piece.pack == first.pack
-                && u64::from(piece.place.offset) <= end(last) + GAP
-                && (count == 0 || end(piece) - start <= STRETCH);
+                && u64::from(piece.place.offset) <= last + GAP
+                && (count == 0 || further - start <= STRETCH);
             if !near {
                 break;
             }
-            (last, count) = (piece, count + 1);
+            (last, count) = (further, count + 1);
         }
         let (now, later) = rest.split_at(count);
         rest = later;
-        let length = usize::try_from(end(last) - start).unwrap_or(usize::MAX);
+        let length = usize::try_from(last - start).unwrap_or(usize::MAX);
         let stretch = inner.backend.read_range(first.pack, start, length);
         for piece in now {
             let opened = match &stretch {

@@ -68,21 +68,31 @@ impl<'r> Trees<'r> {
 
     /// The directory at that stored path (`.` for the root); `None` where there is none.
     pub fn directory(&self, index: &dyn Find, path: &[u8]) -> Result<Option<Arc<Tree>>> {
-        if let Some(known) = locked(&self.known).get(path) {
-            return Ok(known);
+        // Upwards to what is known, and down again: a path may be deeper than the stack.
+        let mut unknown = Vec::new();
+        let mut at = path;
+        let mut found: Option<Arc<Tree>> = loop {
+            if let Some(known) = locked(&self.known).get(at) {
+                break known;
+            }
+            unknown.push(at);
+            if at == b"." {
+                break None;
+            }
+            at = split(at).0;
+        };
+        for path in unknown.into_iter().rev() {
+            let id = match path {
+                b"." => Some(self.root),
+                path => found.and_then(|tree| tree.get(split(path).1).and_then(|node| node.subtree)),
+            };
+            found = match id {
+                Some(id) => Some(Arc::new(self.load(index, id)?.into_iter().collect())),
+                None => None,
+            };
+            locked(&self.known).insert(path, found.clone());
         }
-        let id = if path == b"." {
-            Some(self.root)
-        } else {
-            let (parent, name) = split(path);
-            self.directory(index, parent)?.and_then(|tree| tree.get(name).and_then(|node| node.subtree))
-        };
-        let tree = match id {
-            Some(id) => Some(Arc::new(self.load(index, id)?.into_iter().collect())),
-            None => None,
-        };
-        locked(&self.known).insert(path, tree.clone());
-        Ok(tree)
+        Ok(found)
     }
 
     /// The node at that path.

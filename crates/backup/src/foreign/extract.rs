@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Foreign;
 use super::reader::Reader;
+use super::{Foreign, Problems};
 use crate::dirs::{Dirs, open_dir};
 use crate::entry::{Entry, Kind, split};
 use crate::manifest::{self, Totals};
 use crate::restore::{is_below, make_special, write_at};
-use crate::{Error, Options, Progress, RestoreProblem, Restored, machine_path, metadata, walk};
+use crate::{Error, Options, Progress, Restored, machine_path, metadata, walk};
 
 impl Foreign {
     /// Brings back below `target` what the manifest lists: that of [`Foreign::scan`], or a part of it. Directories that are
@@ -39,13 +39,13 @@ impl Foreign {
             others: open_target()?,
             plain: plain.iter().map(|path| walk::stored_path(path)).collect(),
             implied: BTreeSet::new(),
-            problems: Vec::new(),
+            problems: Problems::default(),
             flagged: Vec::new(),
         };
         let totals = run.members(self, manifest, options, progress)?;
         run.settle(manifest, options)?;
-        run.problems.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(Restored { files: totals.files, bytes: totals.bytes, problems: run.problems })
+        run.problems.list.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(Restored { files: totals.files, bytes: totals.bytes, problems: run.problems.take() })
     }
 }
 
@@ -56,7 +56,7 @@ struct Run {
     plain: Vec<Vec<u8>>,
     /// Directories that were made because something lies below them.
     implied: BTreeSet<Vec<u8>>,
-    problems: Vec<RestoreProblem>,
+    problems: Problems,
     /// Inode flags, which are set at the very end.
     flagged: Vec<(Vec<u8>, u32)>,
 }
@@ -72,7 +72,7 @@ impl Run {
     }
 
     fn problem(&mut self, path: &[u8], detail: String) {
-        self.problems.push(RestoreProblem { path: machine_path(path), detail });
+        self.problems.add(path, detail);
     }
 
     fn members(
@@ -145,16 +145,22 @@ impl Run {
 
     /// The directory that the entry lies in, made where the archive has not told it.
     fn parent(&mut self, path: &[u8]) -> Result<(), Errno> {
-        match self.dirs.open(path) {
-            Ok(_) => return Ok(()),
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(error),
+        // Upwards to what is there, and down again: a path may be deeper than the stack.
+        let mut missing = Vec::new();
+        let mut at = path;
+        loop {
+            match self.dirs.open(at) {
+                Ok(_) => break,
+                Err(Errno::NOENT) if at != b"." => missing.push(at),
+                Err(error) => return Err(error),
+            }
+            at = split(at).0;
         }
-        let (above, name) = split(path);
-        self.parent(above)?;
-        let dir = self.dirs.open(above)?;
-        rustix::fs::mkdirat(dir, name, Mode::RWXU)?;
-        self.implied.insert(path.to_vec());
+        for path in missing.into_iter().rev() {
+            let (above, name) = split(path);
+            rustix::fs::mkdirat(self.dirs.open(above)?, name, Mode::RWXU)?;
+            self.implied.insert(path.to_vec());
+        }
         self.dirs.open(path).map(|_| ())
     }
 

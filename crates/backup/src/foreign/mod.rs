@@ -19,7 +19,8 @@ pub use scan::Scanned;
 
 use crate::codec::Codec;
 use crate::pax::BLOCK;
-use crate::{Error, Stored};
+use crate::restore::PROBLEM_BYTES;
+use crate::{Error, RestoreProblem, Stored, machine_path};
 use reader::Reader;
 
 /// A tar that another program made.
@@ -27,6 +28,35 @@ use reader::Reader;
 pub struct Foreign {
     stored: Stored,
     codec: Codec,
+}
+
+/// What is wrong with single members, as much as fits into a fixed memory; the rest is counted.
+#[derive(Default)]
+struct Problems {
+    list: Vec<RestoreProblem>,
+    bytes: usize,
+    more: u64,
+}
+
+impl Problems {
+    fn add(&mut self, path: &[u8], detail: String) {
+        let bytes = path.len() + detail.len() + 100;
+        if self.bytes + bytes > PROBLEM_BYTES {
+            self.more += 1;
+            return;
+        }
+        self.bytes += bytes;
+        self.list.push(RestoreProblem { path: machine_path(path), detail });
+    }
+
+    fn take(self) -> Vec<RestoreProblem> {
+        let mut list = self.list;
+        if self.more > 0 {
+            let detail = format!("{} more files have problems; there are too many to list", self.more);
+            list.push(RestoreProblem { path: PathBuf::from("/"), detail });
+        }
+        list
+    }
 }
 
 /// One that cannot be used, with the reason.

@@ -9,6 +9,8 @@ use crate::pax::{self, BLOCK};
 
 /// Longest extended header, in bytes.
 const RECORDS_LIMIT: u64 = 16 << 20;
+/// Longest sum of the extended headers that count for all members behind them, in bytes.
+const GLOBAL_LIMIT: usize = 1 << 20;
 /// Longest name of GNU's form, in bytes.
 const NAME_LIMIT: u64 = 1 << 20;
 /// Most segments of one file: what more it has is a lie.
@@ -119,6 +121,12 @@ impl Reader {
                     let into = if raw.flag == b'g' { &mut self.global } else { &mut local };
                     if let Err(why) = header::records(&bytes, into) {
                         return Err(self.bad(why));
+                    }
+                    // They are kept, and every member takes them over.
+                    if self.global.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
+                        > GLOBAL_LIMIT
+                    {
+                        return Err(self.bad("the headers in it that count for all members are too long"));
                     }
                 }
                 b'L' => long_name = Some(words(self)?),

@@ -11,14 +11,17 @@ use rustix::fs::MemfdFlags;
 use super::acl::{self, Names};
 use super::header::{ACL_ACCESS, ACL_DEFAULT};
 use super::reader::{self, Bad, Reader};
-use super::{Foreign, unusable};
+use super::{Foreign, Problems, unusable};
 use crate::digest::{Pieces, of_hashes};
-use crate::entry::{Entry, Kind};
+use crate::entry::{Entry, Kind, PATH_LIMIT};
 use crate::manifest::{self, Totals, Writer};
-use crate::{Error, Options, Progress, RestoreProblem, machine_path};
+use crate::{Error, Options, Progress, RestoreProblem};
 
 /// Larger `passwd` and `group` files are not looked at for names, in bytes.
 const NAMES_LIMIT: usize = 16 << 20;
+
+/// Of a path that is too long, so many bytes are shown.
+const SHOWN: usize = 200;
 
 /// What the archive holds.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +65,7 @@ impl Foreign {
             last: HashMap::new(),
             users: None,
             groups: None,
-            problems: Vec::new(),
+            problems: Problems::default(),
         };
         first.run(self, &raw, options, progress)?;
         let mut names = Names::default();
@@ -100,12 +103,12 @@ struct First {
     last: HashMap<u64, u64>,
     users: Option<Vec<u8>>,
     groups: Option<Vec<u8>>,
-    problems: Vec<RestoreProblem>,
+    problems: Problems,
 }
 
 impl First {
     fn problem(&mut self, path: &[u8], detail: &str) {
-        self.problems.push(RestoreProblem { path: machine_path(path), detail: detail.to_owned() });
+        self.problems.add(path, detail.to_owned());
     }
 
     fn run(
@@ -122,14 +125,22 @@ impl First {
             options.cancel.check()?;
             number += 1;
             let Some(path) = reader::stored_path(&entry.path) else {
-                let name = entry.path.clone();
+                let name = &entry.path[..entry.path.len().min(PATH_LIMIT)];
                 self.problem(
-                    &name,
+                    name,
                     "its path leads out of the directory that it is restored to: it is left out",
                 );
                 continue;
             };
             entry.path = path;
+            if entry.path.len() > PATH_LIMIT || entry.link.len() > PATH_LIMIT {
+                entry.path.truncate(SHOWN);
+                self.problem(
+                    &entry.path,
+                    "its path, or the one that it leads to, is longer than any: it is left out",
+                );
+                continue;
+            }
             match link(&entry) {
                 Some(to) if to != entry.path || entry.kind == Kind::Symlink => entry.link = to,
                 _ if matches!(entry.kind, Kind::HardLink) => {
@@ -191,10 +202,14 @@ impl First {
         Ok(())
     }
 
-    /// The directories above an entry that the archive does not have, from the top down: as tar would make them.
-    fn implied(&mut self, entry: &Entry) -> Vec<Entry> {
+    /// Gives the directories above an entry that the archive does not have, from the top down, one by one: as tar would make
+    /// them.
+    fn implied(
+        &mut self,
+        entry: &Entry,
+        each: &mut dyn FnMut(&Entry) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let slashes = entry.path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        let mut made = Vec::new();
         for end in slashes {
             let path = &entry.path[..end];
             let hash = self.state.hash_one(path.to_vec());
@@ -204,9 +219,9 @@ impl First {
             self.last.insert(hash, entry.frame);
             let mut directory = Entry::new(path.to_vec(), Kind::Directory);
             (directory.mode, directory.mtime, directory.frame) = (0o755, entry.mtime, entry.frame);
-            made.push(directory);
+            each(&directory)?;
         }
-        made
+        Ok(())
     }
 
     /// What counts, with the ACLs in the form in which Linux keeps them.
@@ -233,12 +248,10 @@ impl First {
                 }
             }
             entry.xattrs.sort();
-            for directory in self.implied(&entry) {
-                append(&directory, &mut line, &mut writer)?;
-            }
+            self.implied(&entry, &mut |directory| append(directory, &mut line, &mut writer))?;
             append(&entry, &mut line, &mut writer)?;
         }
         let (_, _, totals) = writer.finish()?;
-        Ok(Scanned { totals, problems: self.problems })
+        Ok(Scanned { totals, problems: self.problems.take() })
     }
 }
