@@ -1,4 +1,5 @@
 //! The corpus of the fuzzer (`fuzz/`), fed to the same functions by every run of the tests: what was found once stays found.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../../../fuzz/src/lib.rs"]
 mod fuzz;
