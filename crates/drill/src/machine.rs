@@ -35,6 +35,9 @@ pub(crate) fn empty_nvram(firmware: Firmware) -> Option<&'static Path> {
     }
 }
 
+/// How often a machine may find no room on this host, and how long it then waits.
+const STOPS: u32 = 24;
+const STOP: Duration = Duration::from_secs(5);
 /// A network of its own, from which it reaches the world.
 const NET: &str = "user,id=net0";
 
@@ -302,6 +305,8 @@ impl Machine {
             picture: self.dir.join(format!("{}.ppm", self.name)),
             child,
             started: Instant::now(),
+            power: None,
+            stops: 0,
         })
     }
 }
@@ -331,6 +336,10 @@ pub(crate) struct Running<'a> {
     keyboard: Option<UnixStream>,
     picture: PathBuf,
     started: Instant,
+    /// The last power event.
+    power: Option<Power>,
+    /// How often it was stopped because this host had no room.
+    stops: u32,
 }
 
 impl Running<'_> {
@@ -347,17 +356,13 @@ impl Running<'_> {
     /// Waits until the machine ends by itself. What is feared on a console ends the wait with an error.
     pub(crate) fn ends(&mut self, limit: Duration) -> Result<End> {
         let mut seen = 0;
-        let mut last = None;
         loop {
-            last = self.qmp.power().or(last);
-            if last == Some(Power::HostFull) {
-                return Err(self.error("this host has no space left for its disks".to_owned()));
-            }
+            self.listen()?;
             if let Some(status) = self.child.try_wait().map_err(sys::Error::io("wait for", "qemu"))? {
                 // The event and the exit race: read once more what QEMU said before it ended.
                 std::thread::sleep(Duration::from_millis(50));
-                last = self.qmp.power().or(last);
-                return match last {
+                self.listen()?;
+                return match self.power {
                     Some(Power::Reset) => Ok(End::Reset),
                     Some(Power::Off) if status.success() => Ok(End::Off),
                     Some(Power::Panic) => Err(self.error("its kernel died".to_owned())),
@@ -374,6 +379,25 @@ impl Running<'_> {
             }
             self.pause(limit)?;
         }
+    }
+
+    /// Takes note of power events. A machine that was stopped because this host had no room for a write goes on when there
+    /// may be some again: what is full now may have room in a moment, when others have removed their files.
+    fn listen(&mut self) -> Result<()> {
+        let events: Vec<Power> = self.qmp.events().collect();
+        let (full, power): (Vec<Power>, Vec<Power>) =
+            events.into_iter().partition(|event| *event == Power::HostFull);
+        self.power = power.last().copied().or(self.power);
+        if full.is_empty() {
+            return Ok(());
+        }
+        self.stops += 1;
+        if self.stops > STOPS {
+            return Err(self.error("this host has no space left for its disks".to_owned()));
+        }
+        std::thread::sleep(STOP);
+        self.qmp.go_on();
+        Ok(())
     }
 
     /// Waits until the console says something that matches.
@@ -424,6 +448,7 @@ impl Running<'_> {
 
     fn pause(&mut self, limit: Duration) -> Result<()> {
         self.lab.cancel().check()?;
+        self.listen()?;
         if self.since() > limit {
             self.qmp.picture(&path(&self.picture));
             std::thread::sleep(Duration::from_secs(1));

@@ -60,9 +60,14 @@ impl Qmp {
         self.say(json!({ "execute": "screendump", "arguments": { "filename": file } }));
     }
 
-    /// The last power event, if any came.
-    pub(crate) fn power(&self) -> Option<Power> {
-        self.events.try_iter().last()
+    /// Has a machine go on that was stopped. The write that stopped it is made again.
+    pub(crate) fn go_on(&mut self) {
+        self.say(json!({ "execute": "cont" }));
+    }
+
+    /// The power events that came since the last question.
+    pub(crate) fn events(&self) -> impl Iterator<Item = Power> {
+        self.events.try_iter()
     }
 }
 
