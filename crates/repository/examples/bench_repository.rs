@@ -1,4 +1,4 @@
-//! What `cargo xtask bench-engine` measures of repositories: `save DIR REPOSITORY MANIFEST`, `restore REPOSITORY TARGET MANIFEST`,
+//! What `cargo xtask bench-engine` measures of repositories: `init REPOSITORY`, `save DIR REPOSITORY MANIFEST`, `restore REPOSITORY TARGET MANIFEST`,
 //! `check REPOSITORY`, `retain REPOSITORY`. A repository that is not there is made; its password is `test`. What
 //! a server wants is in restic's and Amazon's variables; `LEVEL` is zstd's, 3 where it is not set.
 #![allow(clippy::unwrap_used, reason = "a program for developers")]
@@ -43,6 +43,7 @@ fn main() {
     };
     let manifest = || Path::new(&arguments[4]);
     match arguments[1].as_str() {
+        "init" => drop(open(&arguments[2])),
         "save" => {
             let source = Source::whole(&arguments[2]);
             let save = Save {

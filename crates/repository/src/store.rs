@@ -10,6 +10,9 @@ use crate::index::{Find, Index, IndexFile, IndexedPack, Place};
 use crate::pack::{BlobKind, Builder};
 use crate::{Inner, locked};
 
+/// The level of backups, and the one that is used for blobs then: on a Debian root of 1 GB, it takes an eighth less processor time for
+/// 2.5 % more bytes, which are as many as restic stores (`cargo xtask bench-engine`).
+const USUAL: (i32, i32) = (3, 2);
 /// Blobs in an index file: restic's limit.
 const INDEX_BLOBS: usize = 50_000;
 
@@ -47,7 +50,7 @@ impl<'r> Store<'r> {
             fresh: Mutex::default(),
             added: AtomicU64::new(0),
             stored: Mutex::default(),
-            level,
+            level: if level == USUAL.0 { USUAL.1 } else { level },
         }
     }
 

@@ -132,6 +132,7 @@ macro_rules! repositories {
     };
 }
 
+const REAR_INIT: &str = "\"$R\" init \"$W/r\"";
 const REAR_SAVE: &str = "\"$R\" save \"$T\" \"$W/r\" \"$W/manifest\"";
 const RESTIC_INIT: &str = "export RESTIC_PASSWORD=x; restic -q --no-cache init -r \"$W/r\"";
 const RESTIC_SAVE: &str = "export RESTIC_PASSWORD=x; restic -q --no-cache backup -r \"$W/r\" \"$T\"";
@@ -144,7 +145,7 @@ const BORG_FULL: &str = "export BORG_BASE_DIR=\"$W/home\"; borg init -e none \"$
                          cd \"$T\" && borg create -C zstd,3 \"$W/r::a\" .";
 
 const FIRST: &[Contender] = repositories!(
-    before: "", RESTIC_INIT, BORG_INIT;
+    before: REAR_INIT, RESTIC_INIT, BORG_INIT;
     REAR_SAVE, RESTIC_SAVE, BORG_SAVE
 );
 const SECOND: &[Contender] = repositories!(
