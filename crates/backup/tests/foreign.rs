@@ -48,7 +48,9 @@ fn tar(arguments: &[&str], archive: &Path, tree: &Path) -> bool {
     match made {
         Ok(made) if made.status.success() => true,
         Ok(made) => {
-            eprintln!("SKIPPED: tar {arguments:?}: {}", String::from_utf8_lossy(&made.stderr));
+            let message = String::from_utf8_lossy(&made.stderr);
+            assert!(message.contains("Cannot exec"), "tar {arguments:?}: {message}");
+            eprintln!("SKIPPED: tar {arguments:?}: {message}");
             false
         }
         Err(_) => {
@@ -75,7 +77,8 @@ fn every_format_of_gnu_tar_comes_back() {
         [&pax[..], &["--sparse-version=0.0"]].concat(),
         [&pax[..], &["--sparse-version=0.1"]].concat(),
         vec!["--format=gnu", "--sparse"],
-        vec!["--format=gnu"],
+        // Without --sparse, tar writes every zero of a terabyte.
+        vec!["--format=gnu", "--exclude=./huge"],
     ];
     for case in cases {
         if !tar(&case, &archive, &tree) {
