@@ -110,7 +110,8 @@ fn what_the_disk_does_not_give_is_named_and_the_rest_is_whole() {
     }
     let dir = tempfile::tempdir().unwrap();
     // One block group: what describes the files lies at the beginning, their content behind.
-    let tree = filesystem(dir.path(), "tree", "ext4", 100, &["-b", "4096", "-O", "^has_journal"]);
+    let mount = filesystem(dir.path(), "tree", "ext4", 100, &["-b", "4096", "-O", "^has_journal"]);
+    let tree = mount.target();
     std::fs::write(tree.join("first"), noise(100_000, 1)).unwrap();
     std::fs::write(tree.join("a-large"), noise(60_000_000, 2)).unwrap();
     std::fs::write(tree.join("sub"), noise(50_000, 3)).unwrap();
@@ -121,7 +122,7 @@ fn what_the_disk_does_not_give_is_named_and_the_rest_is_whole() {
     // The second half of the disk is gone.
     std::fs::OpenOptions::new().write(true).open(&image).unwrap().set_len(40 << 20).unwrap();
     assert!(std::fs::read(tree.join("a-large")).is_err(), "this kernel reads what is not there");
-    let made = create(&source(&tree), dir.path());
+    let made = create(&source(tree), dir.path());
     let bad: Vec<_> =
         made.problems.iter().filter(|problem| problem.kind == ProblemKind::Unreadable).collect();
     let named: Vec<_> = bad.iter().map(|problem| problem.path.to_str().unwrap()).collect();

@@ -341,21 +341,8 @@ fn a_killed_run_is_no_backup_and_helps_the_next() {
 }
 
 /// A small filesystem in memory; unmounted with the value.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(at: &Path, size: &str) -> Self {
-        let status =
-            Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(at).status().unwrap();
-        assert!(status.success());
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
+fn small(at: &Path, size: &str) -> sys::mount::Mount {
+    sys::mount::Mount::new("tmpfs", at, "tmpfs", rustix::mount::MountFlags::empty(), size).unwrap()
 }
 
 #[test]
@@ -364,7 +351,7 @@ fn a_full_place_keeps_the_run_before() {
         return;
     }
     let bench = Bench::new();
-    let _small = Small::mount(&bench.at("place"), "size=4m");
+    let _small = small(&bench.at("place"), "size=4m");
     bench.write("etc/fstab", "1");
     let mut store = bench.store(bench.local());
     // tmpfs has no attributes of users.
@@ -388,7 +375,7 @@ fn a_full_target_is_named() {
     let store = bench.store(bench.local());
     let saved = back_up(&store, &bench.source(), "2026-01-01_000000", || ()).unwrap();
     std::fs::create_dir(bench.at("target")).unwrap();
-    let _small = Small::mount(&bench.at("target"), "size=4m");
+    let _small = small(&bench.at("target"), "size=4m");
     let error = store
         .restore("2026-01-01_000000", &saved.manifest, &bench.at("target"), &[], &options(), &())
         .unwrap_err();

@@ -174,8 +174,8 @@ fn round(fs_type: &str, mkfs: &[&str], crowd: usize) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let tree = filesystem(dir.path(), "tree", fs_type, 2048, mkfs);
-    let target = filesystem(dir.path(), "target", fs_type, 2048, mkfs);
+    let mounts = ["tree", "target"].map(|name| filesystem(dir.path(), name, fs_type, 2048, mkfs));
+    let [tree, target] = mounts.each_ref().map(sys::mount::Mount::target);
     let is_btrfs = fs_type == "btrfs";
     if is_btrfs {
         for name in ["sub", "sub/inner"] {
@@ -186,22 +186,23 @@ fn round(fs_type: &str, mkfs: &[&str], crowd: usize) {
     }
     // Another filesystem, which is not asked for.
     std::fs::create_dir(tree.join("foreign")).unwrap();
-    sys::mount::Mount::new("none", &tree.join("foreign"), "tmpfs", MountFlags::empty(), "").unwrap().leave();
+    let _foreign =
+        sys::mount::Mount::new("none", &tree.join("foreign"), "tmpfs", MountFlags::empty(), "").unwrap();
     std::fs::write(tree.join("foreign/file"), b"not ours").unwrap();
-    assert!(support::torture(&tree));
-    extremes(&tree, crowd);
+    assert!(support::torture(tree));
+    extremes(tree, crowd);
     let borders: [&[u8]; 1] = [b"foreign"];
-    let before = facts(&tree, &borders);
-    let made = create(&source(&tree), dir.path());
+    let before = facts(tree, &borders);
+    let made = create(&source(tree), dir.path());
     let listed: Vec<_> = made.problems.iter().map(|one| (one.path.clone(), one.kind)).collect();
     assert_eq!(listed, [(PathBuf::from("/socket"), ProblemKind::Skipped)]);
-    assert_eq!(differences(&before, &facts(&tree, &borders)), [""; 0], "reading changed the source");
+    assert_eq!(differences(&before, &facts(tree, &borders)), [""; 0], "reading changed the source");
     assert_eq!(made.files, before.len() as u64);
     let (archive, manifest) = (dir.path().join("a.tar.zst"), dir.path().join("a.manifest"));
     let stored = Stored::open(&archive).unwrap();
-    let restored = backup::restore(&order(&stored, &manifest, &target), &options(), &()).unwrap();
+    let restored = backup::restore(&order(&stored, &manifest, target), &options(), &()).unwrap();
     assert_eq!(restored.problems, []);
-    assert_eq!(backup::compare(&manifest, &target, &[], &options(), &()).unwrap().differences, []);
+    assert_eq!(backup::compare(&manifest, target, &[], &options(), &()).unwrap().differences, []);
     let proof = backup::prove(
         &stored,
         &Stored::open(&manifest).unwrap(),
@@ -213,14 +214,14 @@ fn round(fs_type: &str, mkfs: &[&str], crowd: usize) {
     assert_eq!(proof.unwrap().findings, []);
 
     let wanted = before;
-    let found = facts(&target, &[]);
+    let found = facts(target, &[]);
     if fs_type == "ext4" {
         // mkfs made it, on both sides.
         assert_eq!(wanted["lost+found".as_bytes()].mode, found["lost+found".as_bytes()].mode);
     }
     assert_eq!(differences(&wanted, &found), [""; 0]);
-    assert_sparse(&tree, &target);
-    judged(&tree, &target, crowd);
+    assert_sparse(tree, target);
+    judged(tree, target, crowd);
     by_tar(&archive, dir.path(), fs_type, mkfs, &wanted);
     // The judges are no rubber stamps.
     rustix::fs::lsetxattr(target.join("acl"), "user.more", b"", XattrFlags::empty()).unwrap();
@@ -232,10 +233,10 @@ fn round(fs_type: &str, mkfs: &[&str], crowd: usize) {
         AtFlags::SYMLINK_NOFOLLOW,
     )
     .unwrap();
-    assert_eq!(by_rsync(&tree, &target).0.len(), 2);
-    assert_eq!(differences(&wanted, &facts(&target, &[])).len(), 2);
-    release(&tree);
-    release(&target);
+    assert_eq!(by_rsync(tree, target).0.len(), 2);
+    assert_eq!(differences(&wanted, &facts(target, &[])).len(), 2);
+    release(tree);
+    release(target);
     let _ = writeln!(std::io::stderr(), "{fs_type}: {} names came back", wanted.len());
 }
 
@@ -262,7 +263,8 @@ fn by_tar(
     mkfs: &[&str],
     wanted: &std::collections::BTreeMap<Vec<u8>, Fact>,
 ) {
-    let place = filesystem(work, "by-tar", fs_type, 2048, mkfs);
+    let mount = filesystem(work, "by-tar", fs_type, 2048, mkfs);
+    let place = mount.target();
     let (file, at) = (archive.to_str().unwrap(), place.to_str().unwrap());
     let list = run("tar", &["--zstd", "--quoting-style=literal", "-tf", file]);
     // One name has a line break.
@@ -292,7 +294,7 @@ fn by_tar(
         .filter(|(path, _)| !is_long(path))
         .map(|(path, fact)| (path.clone(), fact.clone()))
         .collect();
-    let mut found = facts(&place, &[]);
+    let mut found = facts(place, &[]);
     for fact in wanted.values_mut().chain(found.values_mut()) {
         fact.flags = 0;
         // Compression on btrfs is a flag too, and tar writes before it sets the attribute.

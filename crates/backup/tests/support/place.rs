@@ -2,8 +2,7 @@
 //! namespace of the test's thread, so no mount is left when the test ends, however it ends.
 
 use std::io::Write;
-use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// Whether this test can run. Where it cannot, that is said on the terminal, past the harness: a test that proved
@@ -38,27 +37,15 @@ pub fn run(program: &str, arguments: &[&str]) -> Output {
     output
 }
 
-/// A mounted filesystem. With this value it goes away, since a folder with a mount in it cannot be removed and would
-/// keep its images.
-pub struct Place(PathBuf);
-
-impl Deref for Place {
-    type Target = Path;
-
-    fn deref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // Whatever else is mounted in it goes with it.
-        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
-    }
-}
-
-/// A new filesystem of so many MiB, made by `mkfs.TYPE` and mounted below `dir`.
-pub fn filesystem(dir: &Path, name: &str, fs_type: &str, megabytes: u64, options: &[&str]) -> Place {
+/// A new filesystem of so many MiB, made by `mkfs.TYPE` and mounted below `dir`. It must be unmounted before `dir` is removed:
+/// a folder with a mount in it stays, and its images with it.
+pub fn filesystem(
+    dir: &Path,
+    name: &str,
+    fs_type: &str,
+    megabytes: u64,
+    options: &[&str],
+) -> sys::mount::Mount {
     let (image, place) = (dir.join(format!("{name}.img")), dir.join(name));
     std::fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
     std::fs::create_dir(&place).unwrap();
@@ -66,5 +53,5 @@ pub fn filesystem(dir: &Path, name: &str, fs_type: &str, megabytes: u64, options
     let (image, at) = (image.to_str().unwrap(), place.to_str().unwrap());
     run(&format!("mkfs.{fs_type}"), &[&["-q", force], options, &[image]].concat());
     run("mount", &["-o", "loop", "-t", fs_type, image, at]);
-    Place(place)
+    sys::mount::Mount::adopt(place)
 }
