@@ -384,11 +384,14 @@ impl Running<'_> {
     /// Takes note of power events. A machine that was stopped because this host had no room for a write goes on when there
     /// may be some again: what is full now may have room in a moment, when others have removed their files.
     fn listen(&mut self) -> Result<()> {
-        let events: Vec<Power> = self.qmp.events().collect();
-        let (full, power): (Vec<Power>, Vec<Power>) =
-            events.into_iter().partition(|event| *event == Power::HostFull);
-        self.power = power.last().copied().or(self.power);
-        if full.is_empty() {
+        let mut is_full = false;
+        for event in self.qmp.events() {
+            match event {
+                Power::HostFull => is_full = true,
+                power => self.power = Some(power),
+            }
+        }
+        if !is_full {
             return Ok(());
         }
         self.stops += 1;

@@ -295,6 +295,12 @@ pub struct Back {
     points: Option<Points>,
 }
 
+/// The snapshot that a seal names.
+fn snapshot_of(content: &Content) -> Result<Id> {
+    Id::parse(&content.name)
+        .ok_or_else(|| Failure::refused(format!("the seal names the impossible snapshot {}", content.name)))
+}
+
 impl Back {
     /// Of the repository there, with no snapshot of it in mind.
     pub fn at(place: &str) -> Result<Self> {
@@ -304,9 +310,7 @@ impl Back {
 
     /// Of what a seal says.
     pub fn new(content: &Content) -> Result<Self> {
-        let snapshot = Id::parse(&content.name).ok_or_else(|| {
-            Failure::refused(format!("the seal names the impossible snapshot {}", content.name))
-        })?;
+        let snapshot = snapshot_of(content)?;
         Ok(Self { location: Location::parse(&content.url)?, snapshot, repository: None, points: None })
     }
 

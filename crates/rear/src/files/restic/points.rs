@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use backup::ContentSource;
 use repository::{Browser, Files, Id, Location, Repository, Snapshot};
 
-use super::{FILES, METHOD, POINT, access, configured};
+use super::{FILES, METHOD, POINT, access, configured, snapshot_of};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::files::{Bare, Keeper, Kept, Meant};
@@ -171,9 +171,7 @@ impl Keeper for Points {
     }
 
     fn contents(&self, content: &Content) -> Result<Box<dyn ContentSource>> {
-        let snapshot = Id::parse(&content.name).ok_or_else(|| {
-            Failure::refused(format!("the seal names the impossible snapshot {}", content.name))
-        })?;
+        let snapshot = snapshot_of(content)?;
         let browser = match self.browser.get() {
             Some(browser) => browser,
             None => {
