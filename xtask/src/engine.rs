@@ -213,7 +213,7 @@ fn print(table: &Table, names: &[&str], figures: &[Vec<Figures>], rounds: usize)
             shown(ratio(one, |one| one.wall)),
             of(one, |one| one.processor),
             shown(ratio(one, |one| one.processor)),
-            of(one, |one| one.memory) * 1024.0 / 1e6,
+            of(one, Figures::megabytes),
             of(one, |one| one.size) / 1e6,
             shown(ratio(one, |one| one.size)),
         );

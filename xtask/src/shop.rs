@@ -123,6 +123,11 @@ impl Shop {
             .with_context(|| format!("there is no scenario '{name}'; there are {}", names()))
     }
 
+    /// Free bytes of the filesystem that holds this directory.
+    pub(crate) fn free(&self, dir: &Path) -> Result<u64> {
+        Ok(sys::Real::new(self.cancel.clone()).usage(dir)?.available)
+    }
+
     /// The place where VMs are made. Only one command at a time may use it: the lock is held as long as the
     /// returned value lives.
     pub(crate) fn lab(&self) -> Result<(Lab, sys::lock::Lock)> {
@@ -132,7 +137,7 @@ impl Shop {
         let dir = self.root.join("target/drill");
         let needed = if dir.join("cache").exists() { NEEDED_AGAIN } else { NEEDED };
         std::fs::create_dir_all(&dir)?;
-        let free = sys::Real::new(self.cancel.clone()).usage(&dir)?.available;
+        let free = self.free(&dir)?;
         if free < needed {
             bail!(
                 "{} has {} GiB free, and virtual machines need {} GiB; make room or remove what earlier ones left there",

@@ -102,9 +102,8 @@ fn make_room(shop: &Shop) {
         // What cannot be removed only takes space.
         let _ = std::fs::remove_dir_all(shop.root.join("target/debug").join(name));
     }
-    let sys = sys::Real::new(shop.cancel.clone());
-    if let Ok(usage) = sys::Sys::usage(&sys, &shop.root) {
-        shop.say(&format!("{:.1} GB of the disk are free", usage.available as f64 / 1e9));
+    if let Ok(free) = shop.free(&shop.root) {
+        shop.say(&format!("{:.1} GB of the disk are free", free as f64 / 1e9));
     }
 }
 

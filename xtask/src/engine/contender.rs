@@ -38,8 +38,8 @@ pub(super) enum Bound {
 /// One program.
 pub(super) struct Contender {
     pub(super) name: &'static str,
-    /// What is done before, and not measured.
-    before: &'static str,
+    /// What is done before, one after the other, and not measured.
+    before: &'static [&'static str],
     /// What is measured.
     script: &'static str,
 }
@@ -50,7 +50,7 @@ const fn time(part: f64) -> Aim {
 
 /// In megabytes.
 const fn memory(most: f64) -> Aim {
-    Aim { what: "memory in MB", value: |one| one.memory * 1024.0 / 1e6, bound: Bound::Most(most) }
+    Aim { what: "memory in MB", value: Figures::megabytes, bound: Bound::Most(most) }
 }
 
 const ZSTD: &str = "tar+zstd -T0";
@@ -100,23 +100,27 @@ pub(super) const TABLES: &[Table] = &[
 
 /// Those that archive.
 const ARCHIVERS: &[Contender] = &[
-    Contender { name: "rear", before: "", script: "\"$B\" create \"$T\" \"$W\"" },
-    Contender { name: ZSTD, before: "", script: "tar -C \"$T\" -cf - . | zstd -q -T0 -3 -o \"$W/a\"" },
-    Contender { name: "tar+pigz", before: "", script: "tar -C \"$T\" -cf - . | pigz > \"$W/a\"" },
-    Contender { name: "tar+gzip", before: "", script: "tar -C \"$T\" -cf - . | gzip > \"$W/a\"" },
+    Contender { name: "rear", before: &[], script: "\"$B\" create \"$T\" \"$W\"" },
+    Contender { name: ZSTD, before: &[], script: "tar -C \"$T\" -cf - . | zstd -q -T0 -3 -o \"$W/a\"" },
+    Contender { name: "tar+pigz", before: &[], script: "tar -C \"$T\" -cf - . | pigz > \"$W/a\"" },
+    Contender { name: "tar+gzip", before: &[], script: "tar -C \"$T\" -cf - . | gzip > \"$W/a\"" },
     Contender {
         name: "mksquashfs",
-        before: "",
+        before: &[],
         script: "mksquashfs \"$T\" \"$W/a\" -comp zstd -Xcompression-level 3 -quiet -no-progress",
     },
 ];
 
 /// Those that restore.
 const RESTORERS: &[Contender] = &[
-    Contender { name: "rear", before: "\"$B\" create \"$T\" \"$W\"", script: "\"$B\" restore \"$W\" \"$O\"" },
+    Contender {
+        name: "rear",
+        before: &["\"$B\" create \"$T\" \"$W\""],
+        script: "\"$B\" restore \"$W\" \"$O\"",
+    },
     Contender {
         name: ZSTD,
-        before: "tar -C \"$T\" -cf - . | zstd -q -T0 -3 -o \"$W/a\"",
+        before: &["tar -C \"$T\" -cf - . | zstd -q -T0 -3 -o \"$W/a\""],
         script: "zstd -q -dc \"$W/a\" | tar -C \"$O\" -xpf -",
     },
 ];
@@ -136,24 +140,22 @@ const REAR_INIT: &str = "\"$R\" init \"$W/r\"";
 const REAR_SAVE: &str = "\"$R\" save \"$T\" \"$W/r\" \"$W/manifest\"";
 const RESTIC_INIT: &str = "export RESTIC_PASSWORD=x; restic -q --no-cache init -r \"$W/r\"";
 const RESTIC_SAVE: &str = "export RESTIC_PASSWORD=x; restic -q --no-cache backup -r \"$W/r\" \"$T\"";
-const RESTIC_FULL: &str = "export RESTIC_PASSWORD=x; restic -q --no-cache init -r \"$W/r\"; \
-                           restic -q --no-cache backup -r \"$W/r\" \"$T\"";
 const BORG_INIT: &str = "export BORG_BASE_DIR=\"$W/home\"; borg init -e none \"$W/r\"";
 const BORG_SAVE: &str =
     "export BORG_BASE_DIR=\"$W/home\"; cd \"$T\" && borg create -C zstd,3 \"$W/r::{now}-{pid}\" .";
-const BORG_FULL: &str = "export BORG_BASE_DIR=\"$W/home\"; borg init -e none \"$W/r\"; \
-                         cd \"$T\" && borg create -C zstd,3 \"$W/r::a\" .";
+/// Under a name that the restore knows.
+const BORG_NAMED: &str = "export BORG_BASE_DIR=\"$W/home\"; cd \"$T\" && borg create -C zstd,3 \"$W/r::a\" .";
 
 const FIRST: &[Contender] = repositories!(
-    before: REAR_INIT, RESTIC_INIT, BORG_INIT;
+    before: &[REAR_INIT], &[RESTIC_INIT], &[BORG_INIT];
     REAR_SAVE, RESTIC_SAVE, BORG_SAVE
 );
 const SECOND: &[Contender] = repositories!(
-    before: REAR_SAVE, RESTIC_FULL, BORG_FULL;
+    before: &[REAR_SAVE], &[RESTIC_INIT, RESTIC_SAVE], &[BORG_INIT, BORG_NAMED];
     REAR_SAVE, RESTIC_SAVE, BORG_SAVE
 );
 const RESTORED: &[Contender] = repositories!(
-    before: REAR_SAVE, RESTIC_FULL, BORG_FULL;
+    before: &[REAR_SAVE], &[RESTIC_INIT, RESTIC_SAVE], &[BORG_INIT, BORG_NAMED];
     "\"$R\" restore \"$W/r\" \"$O\" \"$W/manifest\"",
     "export RESTIC_PASSWORD=x; restic -q --no-cache restore -r \"$W/r\" latest --target \"$O\"",
     "export BORG_BASE_DIR=\"$W/home\"; cd \"$O\" && borg extract --numeric-ids \"$W/r::a\""
@@ -182,15 +184,15 @@ impl Table {
         if !(self.keeps && work.exists()) {
             remove(work)?;
             std::fs::create_dir_all(work)?;
-            if !one.before.is_empty() {
+            for script in one.before {
                 let mut before = Command::new("sh");
-                before.arg("-ec").arg(one.before).envs(environment);
+                before.arg("-ec").arg(script).envs(environment);
                 let done = before
                     .stdout(std::process::Stdio::null())
                     .stderr(std::process::Stdio::null())
                     .status()?;
                 if !done.success() {
-                    bail!("what {} needs beforehand has failed: {}", one.name, one.before);
+                    bail!("what {} needs beforehand has failed: {script}", one.name);
                 }
             }
         }

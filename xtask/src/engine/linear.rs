@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use sys::Sys;
 
 use super::contender::Ours;
 use super::measure::{self, Figures};
@@ -66,7 +65,7 @@ pub(super) fn run(shop: &Shop, ours: &[Ours<'_>], memory: &Path, svg: Option<&Pa
     }
     for size in SIZES {
         std::fs::create_dir_all(&dir)?;
-        let free = sys::Real::new(shop.cancel.clone()).usage(&dir)?.available;
+        let free = shop.free(&dir)?;
         let title = format!("one file of {} GB, a tenth of it data", size as f64 / 1e9);
         if free < size / 10 * 3 + SPARE {
             println!("{title} is left out: {:.1} GB are free", free as f64 / 1e9);
@@ -94,7 +93,7 @@ pub(super) fn run(shop: &Shop, ours: &[Ours<'_>], memory: &Path, svg: Option<&Pa
             }
             series
         };
-        let (seconds, peak) = (lines(|one| one.wall), lines(|one| one.memory * 1024.0 / 1e6));
+        let (seconds, peak) = (lines(|one| one.wall), lines(Figures::megabytes));
         let text = plot::draw(
             &format!("{name}: time and memory by number of files"),
             &[("seconds", &seconds), ("peak memory, MB", &peak)],
@@ -111,8 +110,7 @@ fn print(steps: &[Step], rows: &[(String, &Vec<Figures>)]) {
     let header: String = steps.iter().map(|(name, _)| format!(" {name} | |")).collect();
     println!("\n| |{header}\n|---|{}", "---|---|".repeat(steps.len()));
     for (title, found) in rows {
-        let cells =
-            found.iter().map(|one| format!(" {:.1} s | {:.0} MB |", one.wall, one.memory * 1024.0 / 1e6));
+        let cells = found.iter().map(|one| format!(" {:.1} s | {:.0} MB |", one.wall, one.megabytes()));
         println!("| {title} |{}", cells.collect::<String>());
     }
 }
@@ -134,7 +132,7 @@ fn all(shop: &Shop, ours: Ours<'_>, tree: &Path, dir: &Path, memory: &Path) -> R
         for (_, script) in steps {
             shop.cancel.check()?;
             let found = measure::run(script, &environment, memory)?;
-            shop.say(&format!("{:7.2} s, {:6.0} MB  {script}", found.wall, found.memory * 1024.0 / 1e6));
+            shop.say(&format!("{:7.2} s, {:6.0} MB  {script}", found.wall, found.megabytes()));
             all.push(found);
         }
         std::fs::remove_dir_all(&out)?;

@@ -18,6 +18,13 @@ pub(super) struct Figures {
     pub(super) size: f64,
 }
 
+impl Figures {
+    /// Peak memory, in megabytes.
+    pub(super) fn megabytes(&self) -> f64 {
+        self.memory * 1024.0 / 1e6
+    }
+}
+
 /// Runs a script.
 pub(super) fn run(script: &str, environment: &[(&str, &Path)], dir: &Path) -> Result<Figures> {
     let report = dir.join("time");
