@@ -14,10 +14,17 @@ const MASK: u64 = (1 << 20) - 1;
 /// Degree of the polynomials that restic makes.
 const DEGREE: u32 = 53;
 
+/// Stretches that are searched side by side: a step of one waits for a table, and the others go on meanwhile.
+const LANES: usize = 4;
+/// Length of such a stretch in bytes. A border in the first makes the work on the others void.
+const STRETCH: usize = 8 << 10;
+
 /// The tables for one polynomial.
 #[derive(Clone)]
 pub struct Chunker {
-    out: Box<[u64; 256]>,
+    /// What a byte that leaves the window takes out of the fingerprint after the step. Shifting and reducing are linear: it need
+    /// not be taken out before.
+    leave: Box<[u64; 256]>,
     modulo: Box<[u64; 256]>,
     shift: u32,
 }
@@ -85,7 +92,22 @@ impl Chunker {
             out[slot] = (1..WINDOW).fold(append(0, byte), |hash, _| append(hash, 0));
             modulo[slot] = remainder(byte << degree, polynomial) | byte << degree;
         }
-        Some(Self { out, modulo, shift: degree - 8 })
+        let mut chunker = Self { leave: Box::new([0; 256]), modulo, shift: degree - 8 };
+        chunker.leave = Box::new(std::array::from_fn(|byte| chunker.step(out[byte], 0, 0)));
+        Some(chunker)
+    }
+
+    /// The fingerprint of the window after the next byte.
+    #[inline]
+    fn step(&self, digest: u64, old: u8, new: u8) -> u64 {
+        #[allow(clippy::cast_possible_truncation, reason = "the low eight bits are meant")]
+        let index = (digest >> self.shift) as u8;
+        (digest << 8) ^ self.modulo[usize::from(index)] ^ (self.leave[usize::from(old)] ^ u64::from(new))
+    }
+
+    /// The fingerprint of a window: it depends on nothing before.
+    fn whole(&self, window: &[u8]) -> u64 {
+        window.iter().fold(0, |digest, byte| self.step(digest, 0, *byte))
     }
 
     /// Where the first chunk of the content ends, as a number of bytes; all of it where no border was found in it. To find a
@@ -95,31 +117,57 @@ impl Chunker {
             return content.len();
         }
         let content = &content[..content.len().min(MAX)];
-        // What comes before cannot influence the first place that may be a border, but for the one bit that the window of
-        // a new chunk begins with; it has left the window by then.
-        let mut digest = 0_u64;
-        let slide = |digest: &mut u64, old: u8, new: u8| {
-            *digest ^= self.out[usize::from(old)];
-            #[allow(clippy::cast_possible_truncation, reason = "the low eight bits are meant")]
-            let index = (*digest >> self.shift) as u8;
-            *digest = (*digest << 8 | u64::from(new)) ^ self.modulo[usize::from(index)];
-        };
-        let start = MIN - WINDOW;
-        for byte in &content[start..MIN - 1] {
-            slide(&mut digest, 0, *byte);
-        }
-        // The window now holds 63 bytes; the first border is looked for with the 64th.
-        slide(&mut digest, 0, content[MIN - 1]);
-        if digest & MASK == 0 {
+        if self.whole(&content[MIN - WINDOW..MIN]) & MASK == 0 {
             return MIN;
         }
-        for (at, pair) in content[start..].iter().zip(&content[MIN..]).enumerate() {
-            slide(&mut digest, *pair.0, *pair.1);
+        let mut at = MIN;
+        while let Some(block) = content[at - WINDOW..].first_chunk() {
+            if let Some(border) = self.search(block) {
+                return at + border;
+            }
+            at += LANES * STRETCH;
+        }
+        let mut digest = self.whole(&content[at - WINDOW..at]);
+        for (old, new) in content[at - WINDOW..].iter().zip(&content[at..]) {
+            digest = self.step(digest, *old, *new);
+            at += 1;
             if digest & MASK == 0 {
-                return MIN + at + 1;
+                break;
             }
         }
-        content.len()
+        at
+    }
+
+    /// The first border in the stretches behind the window that the block begins with.
+    fn search(&self, block: &[u8; WINDOW + LANES * STRETCH]) -> Option<usize> {
+        let mut digests: [u64; LANES] =
+            std::array::from_fn(|lane| self.whole(&block[lane * STRETCH..lane * STRETCH + WINDOW]));
+        for at in 0..STRETCH {
+            for (lane, digest) in digests.iter_mut().enumerate() {
+                let place = lane * STRETCH + at;
+                *digest = self.step(*digest, block[place], block[place + WINDOW]);
+            }
+            if digests.iter().any(|digest| digest & MASK == 0) {
+                return Some(self.first(block, digests, at));
+            }
+        }
+        None
+    }
+
+    /// The first border, when one of the stretches has one at that step: another may have one that comes before it, at a later step.
+    #[cold]
+    fn first(&self, block: &[u8; WINDOW + LANES * STRETCH], digests: [u64; LANES], step: usize) -> usize {
+        for (lane, mut digest) in digests.into_iter().enumerate() {
+            let mut place = lane * STRETCH + step;
+            while digest & MASK != 0 && !(place + 1).is_multiple_of(STRETCH) {
+                place += 1;
+                digest = self.step(digest, block[place], block[place + WINDOW]);
+            }
+            if digest & MASK == 0 {
+                return place + 1;
+            }
+        }
+        LANES * STRETCH
     }
 }
 
@@ -142,18 +190,65 @@ mod tests {
         assert!(is_irreducible(polynomial().unwrap()));
     }
 
-    #[test]
-    fn the_same_content_is_cut_at_the_same_places_wherever_it_begins() {
-        let chunker = Chunker::new(0x003D_A335_8B4D_C173).unwrap();
+    fn noise(length: usize) -> Vec<u8> {
         let mut state = 23_u64;
-        let content: Vec<u8> = std::iter::repeat_with(|| {
+        let next = || {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             state.to_le_bytes()[0]
-        })
-        .take(20 << 20)
-        .collect();
+        };
+        std::iter::repeat_with(next).take(length).collect()
+    }
+
+    #[test]
+    fn stretches_side_by_side_show_the_border_that_one_place_after_the_other_shows() {
+        const POLYNOMIAL: u64 = 0x003D_A335_8B4D_C173;
+        let chunker = Chunker::new(POLYNOMIAL).unwrap();
+        let content = noise(12 << 20);
+        // As the fingerprint is defined: the window as a polynomial, its remainder; without any table.
+        let is_border = |at: usize| {
+            let window = content[at - WINDOW..at].iter();
+            window.fold(0, |hash, byte| remainder(hash << 8 | u64::from(*byte), POLYNOMIAL)) & MASK == 0
+        };
+        // One place after the other, with the tables.
+        let places = |content: &[u8]| {
+            let mut digest = chunker.whole(&content[MIN - WINDOW..MIN]);
+            let mut at = MIN;
+            while digest & MASK != 0 && at < content.len().min(MAX) {
+                digest = chunker.step(digest, content[at - WINDOW], content[at]);
+                at += 1;
+            }
+            at
+        };
+        let (mut at, mut borders) = (0, 0);
+        while at < content.len() {
+            let length = chunker.cut(&content[at..]);
+            at += length;
+            if at < content.len() && length < MAX {
+                assert!(is_border(at));
+                borders += 1;
+            }
+        }
+        assert!(borders > 5);
+        // Borders in every stretch, at the ends of stretches, and behind the last whole one.
+        for begin in (0..MIN).step_by(7919) {
+            assert_eq!(chunker.cut(&content[begin..]), places(&content[begin..]), "{begin}");
+        }
+        let border = chunker.cut(&content);
+        for length in [border - 1, border, border + 1, MIN + 1, MIN + LANES * STRETCH] {
+            assert_eq!(chunker.cut(&content[..length]), places(&content[..length]), "{length}");
+        }
+        for nearer in (0..4 * LANES * STRETCH).step_by(STRETCH / 2) {
+            let place = border.saturating_sub(MIN + nearer);
+            assert_eq!(chunker.cut(&content[place..]), places(&content[place..]), "{nearer}");
+        }
+    }
+
+    #[test]
+    fn the_same_content_is_cut_at_the_same_places_wherever_it_begins() {
+        let chunker = Chunker::new(0x003D_A335_8B4D_C173).unwrap();
+        let content = noise(20 << 20);
         let cuts = |content: &[u8]| {
             let (mut at, mut cuts) = (0, Vec::new());
             while at < content.len() {
