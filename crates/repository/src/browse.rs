@@ -7,15 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backup::{Cache, Content, ContentSource, machine_path};
-use serde::Deserialize;
 
 use crate::backend::FileKind;
+use crate::brief::{Located, Type};
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::{Find, Index};
 use crate::lock::Lock;
-use crate::node::name_of;
 use crate::pack::BlobKind;
+use crate::trees::parse;
 use crate::{Repository, read};
 
 /// Shorter than all chunks but the last of a file, in bytes: so much of the repository's content is named once.
@@ -57,31 +57,6 @@ enum Held {
 /// The content of a file: its blobs, and where each ends in it, in bytes.
 struct Pieces {
     blobs: Box<[(Id, u64)]>,
-}
-
-/// The part of a tree that counts here.
-#[derive(Deserialize)]
-struct Listing {
-    nodes: Vec<Named>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    content: Option<Box<[Id]>>,
-    #[serde(default)]
-    subtree: Option<Id>,
-    #[serde(default)]
-    rear: Option<Digest>,
-}
-
-#[derive(Deserialize)]
-struct Digest {
-    #[serde(default)]
-    b: Option<Id>,
 }
 
 impl Browser {
@@ -220,26 +195,15 @@ impl Shared {
         let bytes = self.index.find(BlobKind::Tree, id).map_or(0, |(_, place)| place.plain_length());
         self.directories.get(id, bytes, || {
             let text = self.load(BlobKind::Tree, id)?;
-            let damaged = |detail: String| Error::Damaged {
-                kind: FileKind::Pack,
-                id: format!("with tree {id}"),
-                detail,
-            };
-            let listing: Listing = serde_json::from_slice(&text)
-                .map_err(|error| damaged(format!("cannot be understood: {error}")))?;
-            drop(text);
-            let mut entries = Vec::with_capacity(listing.nodes.len());
-            for node in listing.nodes {
-                let name = name_of(&node.name)
-                    .ok_or_else(|| damaged(format!("has the impossible name '{}'", node.name)))?
-                    .into_boxed_slice();
-                match (node.kind.as_str(), node.subtree) {
-                    ("file", _) => {
-                        let digest = node.rear.and_then(|more| more.b);
+            let mut entries = Vec::new();
+            for (name, node) in parse::<Located>(&text, id)? {
+                let (name, digest) = (name.into_boxed_slice(), node.digest());
+                match (node.kind, node.subtree) {
+                    (Type::File, _) => {
                         entries
                             .push((name, Held::File { content: node.content.unwrap_or_default(), digest }));
                     }
-                    ("dir", Some(below)) => entries.push((name, Held::Directory(below))),
+                    (Type::Dir, Some(below)) => entries.push((name, Held::Directory(below))),
                     _ => {}
                 }
             }

@@ -58,7 +58,7 @@ impl Repository {
         mut seen: Option<&mut IdSet>,
         each: &mut dyn FnMut(&[u8], &Node) -> Result<()>,
     ) -> Result<Vec<Finding>> {
-        let trees = Trees::new(&self.0, snapshot.tree);
+        let trees = Trees::<Node>::new(&self.0, snapshot.tree);
         let mut lost = Vec::new();
         let mut pending = vec![(Vec::new(), snapshot.tree)];
         while let Some((path, id)) = pending.pop() {
@@ -341,7 +341,7 @@ impl Repository {
         put(&root)?;
         // What restic knows of names of one file: their inode.
         let mut firsts = std::collections::HashMap::new();
-        let trees = Trees::new(&self.0, file.tree);
+        let trees = Trees::<Node>::new(&self.0, file.tree);
         let mut pending = vec![(b".".to_vec(), file.tree)];
         while let Some((path, id)) = pending.pop() {
             options.cancel.check()?;

@@ -14,6 +14,7 @@
 //! never removes anything but with [`Repository::retain`].
 
 mod backend;
+mod brief;
 mod browse;
 mod check;
 mod crypto;

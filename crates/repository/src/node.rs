@@ -1,5 +1,5 @@
-//! Trees and their nodes: how a directory is described in the repository, and how an entry of a manifest becomes a node and
-//! comes back from one. What restic's form has no room for lies in a field `rear`, which restic ignores.
+//! Nodes: how a name in a directory is described in the repository, and how an entry of a manifest becomes a node and comes back
+//! from one. What restic's form has no room for lies in a field `rear`, which restic ignores.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
 use crate::quote::{quote, unquote};
-
-/// A tree as it is stored.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct TreeFile {
-    /// Sorted by name.
-    pub nodes: Vec<Node>,
-}
 
 /// One name in a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,9 +86,6 @@ pub struct More {
     x: Vec<(String, String)>,
 }
 
-/// Where there is data in a file with holes.
-pub type Segments = Option<Vec<(u64, u64)>>;
-
 fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -135,17 +125,16 @@ pub fn name_of(text: &str) -> Option<Vec<u8>> {
     sound.then_some(name)
 }
 
-/// A time that every program can read.
-const NO_TIME: &str = "1970-01-01T00:00:00Z";
+/// A time that every program can read, where there is none.
+pub const NO_TIME: &str = "1970-01-01T00:00:00Z";
 
 impl Node {
-    /// The node of an entry that is no hard link. Content and subtree come later.
+    /// The node of an entry that is no hard link. Content and subtree, and what is known of the content, come later.
     pub fn new(entry: &Entry, stat: Option<&Stat>) -> Self {
         let name = entry.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let (_, kind, bits) = KINDS.iter().find(|one| one.0 == entry.kind).copied().unwrap_or(KINDS[0]);
         let special = SPECIAL_BITS.iter().filter(|(bit, _)| entry.mode & bit != 0);
-        let mut more = More { b: entry.digest.map(Id::from_bytes), f: entry.flags, ..More::default() };
-        more.h.clone_from(&entry.segments);
+        let mut more = More { f: entry.flags, ..More::default() };
         let mtime = time_text(entry.mtime).unwrap_or_else(|| {
             more.t = Some(entry.mtime);
             NO_TIME.into()
@@ -155,7 +144,10 @@ impl Node {
             kind: kind.into(),
             mode: entry.mode & 0o777 | bits | special.map(|(_, bit)| bit).sum::<u32>(),
             atime: mtime.clone(),
-            ctime: stat.and_then(|stat| time_text(stat.ctime)).unwrap_or_else(|| mtime.clone()),
+            ctime: match stat {
+                Some(stat) => time_text(stat.ctime).unwrap_or_else(|| NO_TIME.into()),
+                None => mtime.clone(),
+            },
             mtime,
             uid: entry.uid,
             gid: entry.gid,
@@ -192,11 +184,18 @@ impl Node {
             }
         }
         node.extended_attributes = (!attributes.is_empty()).then_some(attributes);
-        if entry.kind == Kind::File {
-            node.content = Some(Vec::new());
-        }
         node.rear = (more != More::default()).then(|| Box::new(more));
         node
+    }
+
+    /// Adds the content of a file, and what the entry says of it.
+    pub fn fill(&mut self, entry: &Entry, content: Vec<Id>) {
+        self.content = Some(content);
+        if entry.digest.is_some() || entry.segments.is_some() {
+            let more = self.rear.get_or_insert_default();
+            more.b = entry.digest.map(Id::from_bytes);
+            more.h.clone_from(&entry.segments);
+        }
     }
 
     /// The node of a further name of this one.
@@ -205,11 +204,6 @@ impl Node {
         let mut node = Self { name: quote(name), ..self.clone() };
         node.rear.get_or_insert_default().l = Some(escape::encode(&entry.link).into_owned());
         node
-    }
-
-    /// Its name.
-    pub fn name(&self) -> Option<Vec<u8>> {
-        name_of(&self.name)
     }
 
     /// The entry at that path. A hard link of ours comes back as such; a socket, and what restic could not read, gives `None`.
@@ -265,22 +259,6 @@ impl Node {
         entry.xattrs.sort();
         Ok(Some(entry))
     }
-
-    /// What a file of this name and state had when it was stored: holes and digest; `None` where its digest was not stored.
-    pub fn known_content(&self) -> Option<(Segments, Option<[u8; 32]>)> {
-        let digest = self.rear.as_ref().and_then(|more| more.b);
-        let segments = self.rear.as_ref().and_then(|more| more.h.clone());
-        (digest.is_some() || self.size == 0).then(|| (segments, digest.map(|digest| *digest.bytes())))
-    }
-
-    /// Whether it describes the file as it was when nothing was changed since.
-    pub fn is_unchanged(&self, entry: &Entry, stat: &Stat) -> bool {
-        self.kind == "file"
-            && self.size == entry.size
-            && self.inode == stat.ino
-            && time_text(stat.mtime).is_some_and(|text| text == self.mtime)
-            && time_text(stat.ctime).is_some_and(|text| text == self.ctime)
-    }
 }
 
 #[cfg(test)]
@@ -305,9 +283,13 @@ mod tests {
                     Kind::Block | Kind::Character => entry.device = (259, 300_000),
                     _ => {}
                 }
-                let text = serde_json::to_string(&Node::new(&entry, None)).unwrap();
+                let mut node = Node::new(&entry, None);
+                if kind == Kind::File {
+                    node.fill(&entry, Vec::new());
+                }
+                let text = serde_json::to_string(&node).unwrap();
                 let node: Node = serde_json::from_str(&text).unwrap();
-                assert_eq!(node.name().unwrap(), b"b\xff\n");
+                assert_eq!(name_of(&node.name).unwrap(), b"b\xff\n");
                 assert_eq!(node.entry(entry.path.clone()).unwrap().unwrap(), entry);
                 let mut link = Entry::new(b"c/d".to_vec(), Kind::HardLink);
                 link.link = entry.path.clone();
@@ -320,7 +302,7 @@ mod tests {
     #[test]
     fn names_that_lead_elsewhere_are_none() {
         for name in ["", ".", "..", "a/b", "a\\x00", "\\"] {
-            assert_eq!(Node { name: name.into(), ..Node::default() }.name(), None, "{name}");
+            assert_eq!(name_of(name), None, "{name}");
         }
     }
 

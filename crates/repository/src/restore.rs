@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use backup::{Entry, Hand, Kind, ManifestReader, Options, Progress, Restored, Target, TargetFile};
 
+use crate::brief::Located;
 use crate::error::Result;
 use crate::id::Id;
 use crate::index::{Find, Index, Place};
@@ -108,7 +109,7 @@ impl Repository {
 /// Reads the manifest, makes the directories, finds the content and hands out the rest.
 struct Feeder<'t, 'a> {
     index: &'t Index,
-    trees: &'t Trees<'t>,
+    trees: &'t Trees<'t, Located>,
     target: &'t Target<'a>,
     hand: Hand<'t, 'a>,
     units: SyncSender<Unit<'t, 'a>>,

@@ -7,6 +7,7 @@ use crate::browse::Browser;
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::{Find, Index};
+use crate::node::Node;
 use crate::pack::BlobKind;
 use crate::trees::Trees;
 use crate::{Repository, read};
@@ -42,7 +43,7 @@ impl Files {
     /// There is no such snapshot, a part of the file is lost or damaged, it is larger than `limit` bytes, or `out` takes no more.
     pub fn copy(&self, snapshot: Id, name: &str, limit: u64, out: &mut dyn Write) -> Result<bool> {
         let inner = &*self.repository.0;
-        let trees = Trees::new(inner, self.repository.snapshot(snapshot)?.tree);
+        let trees = Trees::<Node>::new(inner, self.repository.snapshot(snapshot)?.tree);
         let Some(node) = trees.node(&*self.index, name.as_bytes())?.filter(|node| node.kind == "file") else {
             return Ok(false);
         };

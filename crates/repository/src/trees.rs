@@ -3,50 +3,100 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
 use crate::backend::FileKind;
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::Find;
-use crate::node::{Node, TreeFile};
+use crate::node::{Node, name_of};
 use crate::read::TreeReader;
 use crate::{Inner, locked};
 
 /// Directories in memory.
 const KEPT: usize = 256;
-/// Nodes in memory, of all directories together (some 800 bytes each).
+/// Nodes in memory, of all directories together (some 800 bytes each, where all of a node is kept).
 const NODES: usize = 50_000;
 /// So many directories stay, however large they are: two threads on both sides of a border, and what leads there.
 const LEAST: usize = 8;
 
-/// The nodes of a directory by name.
-pub type Tree = HashMap<Vec<u8>, Node>;
+/// A tree as it is stored.
+#[derive(Deserialize)]
+struct TreeFile<N> {
+    nodes: Vec<N>,
+}
+
+/// What is kept of a node in a tree: all of it, or less.
+pub trait Named: DeserializeOwned {
+    /// Its name, as the tree has it.
+    fn quoted(&self) -> &str;
+    /// The directory that it is.
+    fn subtree(&self) -> Option<Id>;
+}
+
+impl Named for Node {
+    fn quoted(&self) -> &str {
+        &self.name
+    }
+
+    fn subtree(&self) -> Option<Id> {
+        self.subtree
+    }
+}
+
+/// The nodes of a directory with their names, in the order of these.
+pub struct Tree<N>(Vec<(Vec<u8>, N)>);
+
+/// A directory, or that there is none.
+pub type Found<N> = Option<Arc<Tree<N>>>;
+
+impl<N> Tree<N> {
+    fn new(mut nodes: Vec<(Vec<u8>, N)>) -> Self {
+        if !nodes.is_sorted_by(|one, other| one.0 <= other.0) {
+            nodes.sort_by(|one, other| one.0.cmp(&other.0));
+        }
+        Self(nodes)
+    }
+
+    /// The node of that name.
+    pub fn get(&self, name: &[u8]) -> Option<&N> {
+        let at = self.0.binary_search_by(|(one, _)| one.as_slice().cmp(name)).ok()?;
+        self.0.get(at).map(|(_, node)| node)
+    }
+}
 
 /// A snapshot's directories.
-pub struct Trees<'r> {
+pub struct Trees<'r, N = Node> {
     reader: TreeReader<'r>,
     root: Id,
-    known: Mutex<Known>,
+    known: Mutex<Known<N>>,
 }
 
 /// The directories in memory.
-#[derive(Default)]
-struct Known {
+struct Known<N> {
     /// Each with when it was used last.
-    trees: HashMap<Vec<u8>, (u64, Option<Arc<Tree>>)>,
+    trees: HashMap<Vec<u8>, (u64, Found<N>)>,
     nodes: usize,
     uses: u64,
 }
 
-impl Known {
-    fn get(&mut self, path: &[u8]) -> Option<Option<Arc<Tree>>> {
+impl<N> Default for Known<N> {
+    fn default() -> Self {
+        Self { trees: HashMap::new(), nodes: 0, uses: 0 }
+    }
+}
+
+impl<N> Known<N> {
+    fn get(&mut self, path: &[u8]) -> Option<Found<N>> {
         self.uses += 1;
         let (used, tree) = self.trees.get_mut(path)?;
         *used = self.uses;
         Some(tree.clone())
     }
 
-    fn insert(&mut self, path: &[u8], tree: Option<Arc<Tree>>) {
-        let count = |tree: &Option<Arc<Tree>>| tree.as_ref().map_or(0, |tree| tree.len());
+    fn insert(&mut self, path: &[u8], tree: Found<N>) {
+        let count = |tree: &Found<N>| tree.as_ref().map_or(0, |tree| tree.0.len());
         self.nodes += count(&tree);
         self.uses += 1;
         if let Some((_, before)) = self.trees.insert(path.to_vec(), (self.uses, tree)) {
@@ -60,18 +110,18 @@ impl Known {
     }
 }
 
-impl<'r> Trees<'r> {
+impl<'r, N: Named> Trees<'r, N> {
     /// Those below that tree.
     pub fn new(inner: &'r Inner, root: Id) -> Self {
         Self { reader: TreeReader::new(inner), root, known: Mutex::default() }
     }
 
     /// The directory at that stored path (`.` for the root); `None` where there is none.
-    pub fn directory(&self, index: &dyn Find, path: &[u8]) -> Result<Option<Arc<Tree>>> {
+    pub fn directory(&self, index: &dyn Find, path: &[u8]) -> Result<Found<N>> {
         // Upwards to what is known, and down again: a path may be deeper than the stack.
         let mut unknown = Vec::new();
         let mut at = path;
-        let mut found: Option<Arc<Tree>> = loop {
+        let mut found: Found<N> = loop {
             if let Some(known) = locked(&self.known).get(at) {
                 break known;
             }
@@ -84,10 +134,10 @@ impl<'r> Trees<'r> {
         for path in unknown.into_iter().rev() {
             let id = match path {
                 b"." => Some(self.root),
-                path => found.and_then(|tree| tree.get(split(path).1).and_then(|node| node.subtree)),
+                path => found.and_then(|tree| tree.get(split(path).1).and_then(N::subtree)),
             };
             found = match id {
-                Some(id) => Some(Arc::new(self.load(index, id)?.into_iter().collect())),
+                Some(id) => Some(Arc::new(Tree::new(self.load(index, id)?))),
                 None => None,
             };
             locked(&self.known).insert(path, found.clone());
@@ -96,26 +146,30 @@ impl<'r> Trees<'r> {
     }
 
     /// The node at that path.
-    pub fn node(&self, index: &dyn Find, path: &[u8]) -> Result<Option<Node>> {
+    pub fn node(&self, index: &dyn Find, path: &[u8]) -> Result<Option<N>>
+    where
+        N: Clone,
+    {
         let (parent, name) = split(path);
         Ok(self.directory(index, parent)?.and_then(|tree| tree.get(name).cloned()))
     }
 
     /// The nodes of a tree with their names, in its order.
-    pub fn load(&self, index: &dyn Find, id: Id) -> Result<Vec<(Vec<u8>, Node)>> {
+    pub fn load(&self, index: &dyn Find, id: Id) -> Result<Vec<(Vec<u8>, N)>> {
         let text = self.reader.read(index, id)?;
         parse(&text, id)
     }
 }
 
 /// The nodes of a tree with their names, in its order.
-pub fn parse(text: &[u8], id: Id) -> Result<Vec<(Vec<u8>, Node)>> {
+pub fn parse<N: Named>(text: &[u8], id: Id) -> Result<Vec<(Vec<u8>, N)>> {
     let damaged =
         |detail: String| Error::Damaged { kind: FileKind::Pack, id: format!("with tree {id}"), detail };
-    let tree: TreeFile =
+    let tree: TreeFile<N> =
         serde_json::from_slice(text).map_err(|error| damaged(format!("cannot be understood: {error}")))?;
     let named = tree.nodes.into_iter().map(|node| {
-        let name = node.name().ok_or_else(|| damaged(format!("has the impossible name '{}'", node.name)))?;
+        let name = name_of(node.quoted());
+        let name = name.ok_or_else(|| damaged(format!("has the impossible name '{}'", node.quoted())))?;
         Ok((name, node))
     });
     named.collect()
@@ -133,9 +187,18 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
 mod tests {
     use super::*;
 
-    fn tree(nodes: usize) -> Option<Arc<Tree>> {
+    fn tree(nodes: usize) -> Found<Node> {
         let name = |number: usize| number.to_string().into_bytes();
-        Some(Arc::new((0..nodes).map(|number| (name(number), Node::default())).collect()))
+        Some(Arc::new(Tree::new((0..nodes).map(|number| (name(number), Node::default())).collect())))
+    }
+
+    #[test]
+    fn nodes_are_found_in_whatever_order_they_stand() {
+        let tree = tree(100).unwrap();
+        for number in 0..100 {
+            assert!(tree.get(number.to_string().as_bytes()).is_some());
+        }
+        assert!(tree.get(b"100").is_none() && tree.get(b"").is_none());
     }
 
     #[test]

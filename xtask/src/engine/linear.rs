@@ -42,7 +42,7 @@ const REPOSITORY: &[Step] = &[
     ("restic, nothing changed", "RESTIC_PASSWORD=x restic -q --no-cache backup -r \"$W/x\" \"$T\""),
     (
         "restic, restore",
-        "rm -rf \"$O\"; RESTIC_PASSWORD=x restic -q --no-cache restore -r \"$W/x\" latest --target \"$O\"",
+        "rm -rf \"$O\"; RESTIC_PASSWORD=x restic -q --no-cache restore --sparse -r \"$W/x\" latest --target \"$O\"",
     ),
 ];
 /// What is drawn: a file for each, and how many of its steps are ours.

@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+/// Lines that are shown of what a command that failed has said.
+const LINES: usize = 10;
+
 /// What a run took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Figures {
@@ -34,7 +37,10 @@ pub(super) fn run(script: &str, environment: &[(&str, &Path)], dir: &Path) -> Re
     command.envs(environment.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null());
     let output = command.stderr(Stdio::piped()).output()?;
     if !output.status.success() {
-        bail!("'{script}' failed: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr);
+        // One that goes on after errors says the same ten thousand times.
+        let last: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+        bail!("'{script}' failed: {}", last[last.len().saturating_sub(LINES)..].join("\n"));
     }
     let text = std::fs::read_to_string(&report)?;
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();

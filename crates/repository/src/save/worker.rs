@@ -7,12 +7,16 @@ use rustix::io::Errno;
 
 use super::Item;
 use super::content::{Outcome, Reader};
+use crate::brief::Past;
 use crate::error::{Error, Result};
 use crate::node::Node;
 use crate::pack::BlobKind;
 use crate::store::Store;
-use crate::trees::{Trees, split};
+use crate::trees::{Found, Trees, split};
 use crate::{Repository, locked};
+
+/// Most nodes are shorter, in bytes.
+const TEXT: usize = 512;
 
 /// An entry that is done.
 pub struct Ready {
@@ -35,7 +39,9 @@ pub struct Batch {
 /// A thread's means.
 pub struct Worker<'a> {
     store: &'a Store<'a>,
-    parent: Option<&'a Trees<'a>>,
+    parent: Option<&'a Trees<'a, Past>>,
+    /// The directory that was looked at last, as it was there.
+    last: Option<(Vec<u8>, Found<Past>)>,
     /// When the parent was begun: what changed since may have changed unseen.
     since: Option<(i64, u32)>,
     reader: Reader<'a, 'a>,
@@ -49,14 +55,14 @@ impl<'a> Worker<'a> {
     pub fn new(
         repository: &'a Repository,
         store: &'a Store<'a>,
-        parent: Option<&'a Trees<'a>>,
+        parent: Option<&'a Trees<'a, Past>>,
         since: Option<(i64, u32)>,
         problems: &'a Mutex<Vec<Problem>>,
         options: &'a Options,
         progress: &'a dyn Progress,
     ) -> Result<Self> {
         let reader = Reader::new(&repository.0, store, options)?;
-        Ok(Self { store, parent, since, reader, problems, options, progress })
+        Ok(Self { store, parent, last: None, since, reader, problems, options, progress })
     }
 
     /// Works a batch off.
@@ -68,9 +74,10 @@ impl<'a> Worker<'a> {
             let mut bytes = 0;
             match (&file, entry.kind) {
                 (Some((file, stat)), _) => {
-                    let Some(content) = self.content(&mut entry, file, stat, &mut batch)? else { continue };
                     let mut node = Node::new(&entry, Some(stat));
-                    node.content = Some(content);
+                    let content = self.content(&mut entry, &node, file, stat, &mut batch)?;
+                    let Some(content) = content else { continue };
+                    node.fill(&entry, content);
                     ready.text = text(&node)?;
                     ready.node = (stat.links > 1).then(|| Box::new(node));
                     bytes = entry.stored();
@@ -96,6 +103,7 @@ impl<'a> Worker<'a> {
     fn content(
         &mut self,
         entry: &mut Entry,
+        node: &Node,
         file: &std::os::fd::OwnedFd,
         stat: &backup::Stat,
         batch: &mut Batch,
@@ -106,18 +114,14 @@ impl<'a> Worker<'a> {
         let is_hollow = entry.segments.is_some();
         if !is_hollow && self.since.is_some_and(|since| stat.ctime < since) {
             let (directory, name) = split(&entry.path);
-            // What is damaged there is stored again.
-            let before = self.parent.and_then(|parent| parent.directory(self.store, directory).ok()?);
-            if let Some(node) = before.as_ref().and_then(|tree| tree.get(name))
-                && node.is_unchanged(entry, stat)
-                && let Some((segments, digest)) = node.known_content()
-                && let Some(content) = &node.content
+            if let Some(past) = self.before(directory).as_ref().and_then(|tree| tree.get(name))
+                && past.is_same(node)
+                && let Some(content) = past.content()
                 && self.store.has_all(BlobKind::Data, content)
             {
-                let content = content.clone();
-                (entry.segments, entry.digest) = (segments, digest);
+                (entry.segments, entry.digest) = (past.segments(), past.digest());
                 batch.unchanged += 1;
-                return Ok(Some(content));
+                return Ok(Some(content.to_vec()));
             }
         }
         if !is_hollow && stat.blocks.saturating_mul(512) < entry.size {
@@ -145,6 +149,18 @@ impl<'a> Worker<'a> {
         Ok(Some(content))
     }
 
+    /// The directory as the parent has it. What is damaged there is stored again.
+    fn before(&mut self, directory: &[u8]) -> Found<Past> {
+        if let Some((path, tree)) = &self.last
+            && path == directory
+        {
+            return tree.clone();
+        }
+        let tree = self.parent?.directory(self.store, directory).ok().flatten();
+        self.last = Some((directory.to_vec(), tree.clone()));
+        tree
+    }
+
     fn unreadable<T>(&self, entry: &Entry, error: Errno) -> Result<Option<T>> {
         self.problem(entry, ProblemKind::Unreadable, std::io::Error::from(error).to_string());
         Ok(None)
@@ -157,5 +173,7 @@ impl<'a> Worker<'a> {
 
 /// A node as it stands in a tree.
 pub fn text(node: &Node) -> Result<Vec<u8>> {
-    serde_json::to_vec(node).map_err(Error::io("describe a file"))
+    let mut text = Vec::with_capacity(TEXT);
+    serde_json::to_writer(&mut text, node).map_err(Error::io("describe a file"))?;
+    Ok(text)
 }
