@@ -35,6 +35,8 @@ const BATCH_BYTES: u64 = 8 << 20;
 
 /// How many batches the walk may be ahead of the one that is waited for (behind a file that takes hours).
 const AHEAD: u64 = 1024;
+/// Threads that write packs: one pack is on its way while the next is flushed.
+const WRITERS: usize = 2;
 /// The kernel's clock for files runs behind by up to one tick, in nanoseconds; more than enough.
 const TICK: i128 = 50_000_000;
 
@@ -138,7 +140,7 @@ impl Sink for Gather<'_> {
     }
 }
 
-fn ended() -> Error {
+pub(crate) fn ended() -> Error {
     Error::io("store the files")(std::io::Error::other("a worker thread ended too early"))
 }
 
@@ -196,8 +198,15 @@ impl Repository {
         let (out, jobs) = sync_channel(options.workers());
         let jobs = Arc::new(Mutex::new(jobs));
         let (done, finished) = sync_channel(options.workers() * 4);
+        let packs = store.divert();
         let (walked, planted) = std::thread::scope(|scope| {
             let (failure, planted_count) = (&failure, &planted_count);
+            let packs = Arc::new(packs);
+            for _ in 0..WRITERS {
+                let (store, packs) = (&store, Arc::clone(&packs));
+                scope.spawn(move || store.write(&packs).map_err(|error| failure.set(error)));
+            }
+            drop(packs);
             for mut worker in workers {
                 let (jobs, done) = (Arc::clone(&jobs), done.clone());
                 scope.spawn(move || {
@@ -240,7 +249,10 @@ impl Repository {
                 gather.flush()?;
                 Ok::<u64, backup::Error>(gather.number)
             })();
-            (walked, planter.join().ok().flatten())
+            // The workers have ended when the planter has.
+            let planted = planter.join().ok().flatten();
+            store.rejoin();
+            (walked, planted)
         });
         if let Some(error) = failure.take() {
             return Err(error);
