@@ -13,7 +13,8 @@ pub fn kinds(layout: &Layout) -> BTreeSet<&str> {
         match &device.content {
             Content::Filesystem(filesystem) => match &filesystem.kind {
                 FsKind::Ext(_) | FsKind::Xfs(_) | FsKind::Vfat(_) | FsKind::Btrfs(_) => {}
-                _ => drop(found.insert(filesystem.fs_type())),
+                FsKind::F2fs(_) | FsKind::Jfs(_) | FsKind::Exfat(_) | FsKind::Nilfs(_) => {}
+                FsKind::Ntfs(_) | FsKind::Other { .. } => drop(found.insert(filesystem.fs_type())),
             },
             Content::Luks(_)
             | Content::LvmMember { .. }
@@ -51,12 +52,33 @@ mod tests {
         let Kind::Disk(disk) = &mut layout.devices[0].kind else { panic!() };
         disk.multipath = Some(layout::Multipath { wwid: "w".into(), paths: Vec::new() });
         assert!(kinds(&layout).is_empty());
-        layout.devices[3].content = Content::Filesystem(layout::Filesystem {
-            uuid: String::new(),
-            label: String::new(),
-            used: None,
-            kind: FsKind::Other { name: "novel".into() },
-        });
+        let with = |kind| {
+            Content::Filesystem(layout::Filesystem {
+                uuid: String::new(),
+                label: String::new(),
+                used: None,
+                kind,
+            })
+        };
+        layout.devices[3].content = with(FsKind::Exfat(layout::Exfat {
+            sector_size: 512,
+            cluster_size: 32 << 10,
+            sectors: 1 << 20,
+            fats: 1,
+        }));
+        assert!(kinds(&layout).is_empty());
+        layout.devices[3].content = with(FsKind::Ntfs(layout::Ntfs {
+            sector_size: 512,
+            cluster_size: 4096,
+            sectors: 1 << 20,
+            hidden_sectors: 2048,
+            heads: 255,
+            track_sectors: 63,
+            record_size: 1024,
+            version: (3, 1),
+        }));
+        assert_eq!(kinds(&layout).into_iter().collect::<Vec<_>>(), ["ntfs"]);
+        layout.devices[3].content = with(FsKind::Other { name: "novel".into() });
         let id = layout.devices[3].id.clone();
         assert_eq!(kinds(&layout).into_iter().collect::<Vec<_>>(), ["novel"]);
         // What comes back block by block is not made.
