@@ -1,4 +1,5 @@
-//! Walks the captured filesystems and hands each entry, with its metadata, to a sink. It reads no file content.
+//! Walks the captured filesystems and hands each entry, with its metadata, to a sink. It reads no file content. Directories are
+//! here, what is none in [`leaf`].
 //!
 //! Order: a directory, then all that is in it and no directory, then its directories; names in byte order. So the
 //! same tree gives the same archive, and neighbours share their directory.
@@ -6,31 +7,29 @@
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use path::{Part, absolute, join};
 use rustix::fs::{FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use crate::create::{Only, Problem, ProblemKind, Source};
+use crate::create::{Problem, ProblemKind, Source};
 use crate::dirs::open_dir;
 use crate::entry::{Entry, Kind, PATH_LIMIT};
 use crate::exclude::Verdict;
-use crate::metadata::{self, Stat, Xattr, Xattrs};
+use crate::metadata::{self, Stat, Xattrs};
 use crate::{Error, Options, machine_path};
+
+mod leaf;
+mod path;
+
+pub use path::stored_path;
 
 /// Directories that are kept open on the way down; above them they are opened again when needed.
 const OPEN_LEVELS: usize = 128;
 
-/// Bytes of attributes that a file may have: more would fit neither in a frame nor in a line of the manifest, which have
-/// limits so that a damaged one cannot take all memory. XFS and btrfs can hold more.
-const MOST_ATTRIBUTES: usize = 16 << 20;
-
 /// Bytes of the longest name, and of the slash before it.
 const NAME: usize = 256;
-
-/// How often a file that changes while it is read is read at most.
-const READS: usize = 3;
 
 /// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,52 +67,6 @@ struct Level {
     directories: std::vec::IntoIter<Vec<u8>>,
 }
 
-/// The part of the machine that alone is archived, as stored paths.
-struct Part {
-    /// Each with the mount that it lies on.
-    paths: Vec<(Vec<u8>, Vec<u8>)>,
-    directories: Vec<Vec<u8>>,
-    mounts: Vec<Vec<u8>>,
-}
-
-impl Part {
-    fn new(only: &Only, mounts: &[PathBuf]) -> Self {
-        let mounts: Vec<Vec<u8>> = mounts.iter().map(|path| stored_path(path)).collect();
-        let paths = only.paths.iter().map(|path| stored_path(path));
-        let paths = paths
-            .map(|path| (mount_of(&mounts, &path).to_vec(), path))
-            .map(|(at, path)| (path, at))
-            .collect();
-        Self { paths, directories: only.directories.iter().map(|path| stored_path(path)).collect(), mounts }
-    }
-
-    /// Whether it is to be archived.
-    fn has(&self, path: &[u8]) -> bool {
-        let covers = |(one, _): &&(Vec<u8>, Vec<u8>)| is_at_or_below(one, path);
-        let mut covering = self.paths.iter().filter(covers).peekable();
-        covering.peek().is_some() && {
-            let at = mount_of(&self.mounts, path);
-            covering.any(|(_, mount)| mount == at)
-        }
-    }
-
-    /// Whether it is a directory on the way to what is archived.
-    fn leads_to(&self, path: &[u8]) -> bool {
-        let below = |one: &[u8]| is_at_or_below(path, one);
-        self.paths.iter().any(|(one, _)| below(one)) || self.directories.iter().any(|one| below(one))
-    }
-}
-
-fn is_at_or_below(outer: &[u8], path: &[u8]) -> bool {
-    outer == b"." || path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-}
-
-/// The mount that a path lies on; the root where none is nearer.
-fn mount_of<'m>(mounts: &'m [Vec<u8>], path: &[u8]) -> &'m [u8] {
-    let holding = mounts.iter().filter(|mount| *mount != b"." && is_at_or_below(mount, path));
-    holding.max_by_key(|mount| mount.len()).map_or(&b"."[..], Vec::as_slice)
-}
-
 /// Device and inode number.
 type FileId = ((u32, u32), u64);
 
@@ -144,28 +97,6 @@ pub struct Walk<'a, S> {
     flagless: HashSet<(u32, u32)>,
     /// For the kernel's directory entries.
     listing: Vec<MaybeUninit<u8>>,
-}
-
-/// The stored form of an absolute path of the machine.
-pub fn stored_path(path: &Path) -> Vec<u8> {
-    let parts: Vec<&[u8]> =
-        path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
-    if parts.is_empty() { b".".to_vec() } else { parts.join(&b'/') }
-}
-
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory == b"." {
-        return name.to_vec();
-    }
-    let mut path = Vec::with_capacity(directory.len() + 1 + name.len());
-    path.extend_from_slice(directory);
-    path.push(b'/');
-    path.extend_from_slice(name);
-    path
-}
-
-fn absolute(path: &[u8]) -> Vec<u8> {
-    if path == b"." { b"/".to_vec() } else { [b"/", path].concat() }
 }
 
 impl<'a, S: Sink> Walk<'a, S> {
@@ -434,159 +365,6 @@ impl<'a, S: Sink> Walk<'a, S> {
         Ok(directories)
     }
 
-    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: Vec<u8>) -> Result<(), Error> {
-        let mut left = READS;
-        while left > 0 {
-            left -= 1;
-            if !self.file_once(dir, name, path.clone(), left > 0)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// True when it changed and shall be read again.
-    fn file_once(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        name: &[u8],
-        path: Vec<u8>,
-        again: bool,
-    ) -> Result<bool, Error> {
-        // Never blocks, should a pipe have taken the file's place.
-        let opened =
-            open_quietly(dir, name, OFlags::NONBLOCK).and_then(|fd| Ok((metadata::stat_of(&fd)?, fd)));
-        let (stat, fd) = match opened {
-            Ok((stat, fd)) if stat.kind == Some(Kind::File) => (stat, fd),
-            Ok(_) | Err(Errno::LOOP) => {
-                self.problem(&path, ProblemKind::Changed, "it was replaced while it was read");
-                return Ok(false);
-            }
-            Err(error) => {
-                self.refused(&path, error);
-                return Ok(false);
-            }
-        };
-        if self.is_further_name(&stat, &path)? {
-            return Ok(false);
-        }
-        let mut entry = stat.entry(path.clone(), Kind::File);
-        self.complete(&mut entry, fd.as_fd(), stat.dev);
-        if self.hollow_ids.contains(&(stat.dev, stat.ino)) {
-            entry.segments = Some(Vec::new());
-        }
-        let taken = self.sink.file(entry, fd, &stat, again)?;
-        if taken == Taken::Whole {
-            self.remember(&stat, path);
-        }
-        Ok(taken == Taken::Changed)
-    }
-
-    /// Anything but a file and a directory.
-    fn special(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: Vec<u8>) -> Result<(), Error> {
-        let stat = match metadata::stat_at(dir, name) {
-            Ok(stat) => stat,
-            Err(error) => {
-                self.refused(&path, error);
-                return Ok(());
-            }
-        };
-        let kind = match stat.kind {
-            Some(Kind::File | Kind::Directory) => {
-                self.problem(&path, ProblemKind::Changed, "it was replaced while it was read");
-                return Ok(());
-            }
-            Some(kind) => kind,
-            None => {
-                self.problem(
-                    &path,
-                    ProblemKind::Skipped,
-                    "a socket; the program that serves it makes it anew",
-                );
-                return Ok(());
-            }
-        };
-        if self.is_further_name(&stat, &path)? {
-            return Ok(());
-        }
-        let mut entry = stat.entry(path.clone(), kind);
-        let link = match kind {
-            Kind::Symlink => rustix::fs::readlinkat(dir, name, Vec::new()).map(std::ffi::CString::into_bytes),
-            _ => Ok(Vec::new()),
-        };
-        let found = link.and_then(|link| {
-            entry.link = link;
-            self.xattrs.at(&metadata::path_in(dir, name))
-        });
-        match found {
-            Ok(xattrs) if bytes_of(&xattrs) > MOST_ATTRIBUTES => {
-                self.too_large(&path);
-                return Ok(());
-            }
-            Ok(xattrs) => entry.xattrs = xattrs,
-            Err(error) => {
-                self.refused(&path, error);
-                return Ok(());
-            }
-        }
-        self.sink.entry(entry, stat.links)?;
-        self.remember(&stat, path);
-        Ok(())
-    }
-
-    /// Emits a hard link when the file was seen under another name.
-    fn is_further_name(&mut self, stat: &Stat, path: &[u8]) -> Result<bool, Error> {
-        if stat.links < 2 {
-            return Ok(false);
-        }
-        let key = (stat.dev, stat.ino);
-        let Some((first, left)) = self.links.get_mut(&key) else { return Ok(false) };
-        let mut entry = stat.entry(path.to_vec(), Kind::HardLink);
-        entry.link.clone_from(first);
-        *left -= 1;
-        if *left == 0 {
-            self.links.remove(&key);
-        }
-        self.sink.entry(entry, stat.links)?;
-        Ok(true)
-    }
-
-    fn remember(&mut self, stat: &Stat, path: Vec<u8>) {
-        if stat.links > 1 {
-            self.links.insert((stat.dev, stat.ino), (path, stat.links - 1));
-        }
-    }
-
-    /// Adds what can only be read from the open file.
-    fn complete(&mut self, entry: &mut Entry, fd: BorrowedFd<'_>, dev: (u32, u32)) {
-        match self.xattrs.of(fd) {
-            Ok(xattrs) if bytes_of(&xattrs) > MOST_ATTRIBUTES => self.too_large(&entry.path),
-            Ok(xattrs) => entry.xattrs = xattrs,
-            Err(error) => self.problem(
-                &entry.path,
-                ProblemKind::Unreadable,
-                &format!("its extended attributes cannot be read: {}", std::io::Error::from(error)),
-            ),
-        }
-        if self.flagless.contains(&dev) {
-            return;
-        }
-        match metadata::flags(fd) {
-            Ok(Some(flags)) => entry.flags = flags,
-            Ok(None) => _ = self.flagless.insert(dev),
-            Err(error) => self.problem(
-                &entry.path,
-                ProblemKind::Unreadable,
-                &format!("its inode flags cannot be read: {}", std::io::Error::from(error)),
-            ),
-        }
-    }
-
-    fn too_large(&mut self, path: &[u8]) {
-        let detail = format!("its extended attributes are larger than {} MiB", MOST_ATTRIBUTES >> 20);
-        self.problem(path, ProblemKind::Unreadable, &detail);
-    }
-
     fn refused(&mut self, path: &[u8], error: Errno) {
         let kind = if error == Errno::NOENT { ProblemKind::Vanished } else { ProblemKind::Unreadable };
         self.problem(path, kind, &std::io::Error::from(error).to_string());
@@ -595,10 +373,6 @@ impl<'a, S: Sink> Walk<'a, S> {
     fn problem(&mut self, path: &[u8], kind: ProblemKind, detail: &str) {
         self.sink.problem(Problem { path: machine_path(path), kind, detail: detail.to_owned() });
     }
-}
-
-fn bytes_of(xattrs: &[Xattr]) -> usize {
-    xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd, Error> {
@@ -612,52 +386,5 @@ fn open_quietly(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<Owned
     match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
         Err(Errno::PERM) => rustix::fs::openat(dir, name, flags, Mode::empty()),
         result => result,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Finds that the file changes, whenever it may.
-    #[derive(Default)]
-    struct Restless(Vec<(bool, u64)>);
-
-    impl Sink for Restless {
-        fn entry(&mut self, _entry: Entry, _names: u32) -> Result<(), Error> {
-            Ok(())
-        }
-
-        fn file(&mut self, entry: Entry, file: OwnedFd, _: &Stat, again: bool) -> Result<Taken, Error> {
-            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-            std::fs::write(path, vec![1; usize::try_from(entry.size).unwrap() + 1]).unwrap();
-            self.0.push((again, entry.size));
-            Ok(if again { Taken::Changed } else { Taken::Whole })
-        }
-
-        fn problem(&mut self, problem: Problem) {
-            panic!("{problem:?}");
-        }
-    }
-
-    #[test]
-    fn a_restless_file_is_looked_at_anew_and_not_for_ever() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("file"), b"").unwrap();
-        let source = Source::whole(dir.path());
-        let options =
-            Options { codec: crate::Codec::Zstd, level: 1, threads: 1, cancel: sys::Cancel::default() };
-        let mut sink = Restless::default();
-        Walk::new(&source, &options, &mut sink).unwrap().run().unwrap();
-        assert_eq!(sink.0, [(true, 0), (true, 1), (false, 2)]);
-    }
-
-    #[test]
-    fn stored_paths() {
-        assert_eq!(stored_path(Path::new("/")), b".");
-        assert_eq!(stored_path(Path::new("/boot/efi/")), b"boot/efi");
-        assert_eq!(absolute(b"."), b"/");
-        assert_eq!(join(b".", b"a"), b"a");
-        assert_eq!(join(b"a", b"b"), b"a/b");
     }
 }
