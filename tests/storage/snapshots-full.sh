@@ -1,4 +1,6 @@
 # A snapshot that runs full while it is read, and a volume group without room for any.
+. ./storage-snapshots.sh
+
 create() {
     for disk in "$d1" "$d2"; do
         echo 'label: gpt
@@ -13,26 +15,6 @@ type=lvm' | table "$disk"
 up() {
     at /dev/vg/root root
     at /dev/vg/home home
-}
-
-# start [strict]: shows the snapshots below /run/shown in the background.
-start() {
-    rm -rf /run/shown
-    mkdir -p /run/shown
-    /run/recreate snapshots /run/shown "$@" > /run/said 2> /run/said-err &
-    process=$!
-    for _ in $(seq 600); do
-        [ ! -e /run/shown/ready ] || return 0
-        # One that has ended is still there until it is waited for.
-        readlink /proc/$process/exe > /dev/null || break
-        sleep 0.2
-    done
-    cat /run/said /run/said-err
-    false
-}
-
-no_snapshots() {
-    [ -z "$(lvs --noheadings -o lv_name -S 'lv_tags=rear-backup')" ]
 }
 
 check() {

@@ -1,4 +1,6 @@
 # Snapshots while files change: of volumes (ext4, XFS), of a thin volume and of a btrfs; what a killed and a stopped run leave.
+. ./storage-snapshots.sh
+
 create() {
     for disk in "$d1" "$d2"; do
         echo 'label: gpt
@@ -31,24 +33,9 @@ all='root home thin data'
 
 write() { for one in $all; do echo "$1" > "/mnt/t/$one/moment"; done; }
 
-# start [strict]: shows the snapshots below /run/shown in the background.
-start() {
-    rm -rf /run/shown
-    mkdir -p /run/shown
-    /run/recreate snapshots /run/shown "$@" > /run/said 2> /run/said-err &
-    process=$!
-    for _ in $(seq 600); do
-        [ ! -e /run/shown/ready ] || return 0
-        # One that has ended is still there until it is waited for.
-        readlink /proc/$process/exe > /dev/null || break
-        sleep 0.2
-    done
-    cat /run/said /run/said-err
-    false
-}
-
-no_snapshots() {
-    [ -z "$(lvs --noheadings -o lv_name -S 'lv_tags=rear-backup')" ]
+# Nothing is left but what was made by hand.
+none_left() {
+    no_snapshots
     [ "$(lvs --noheadings -o lv_name vg | tr -d ' ' | sort | tr '\n' ' ')" = 'home pool root thin ' ]
     ! btrfs subvolume list /mnt/t/data | grep rear-backup
 }
@@ -69,7 +56,7 @@ check() {
     grep 'inner: \["/mnt/t/data/nested"\]' /run/said
     lvs --noheadings -o lv_name vg | grep rear_backup_foreign
     lvremove -q -y vg/rear_backup_foreign
-    no_snapshots
+    none_left
 
     # Killed in the midst of it.
     start strict
@@ -82,11 +69,11 @@ check() {
     [ "$(grep -c '^removed ' /run/said)" = 4 ]
     lvs --noheadings -o lv_name vg | grep rear_backup_foreign
     lvremove -q -y vg/rear_backup_foreign
-    no_snapshots
+    none_left
 
     # Stopped by a signal.
     start strict
     kill -TERM $process
     wait $process
-    no_snapshots
+    none_left
 }

@@ -20,6 +20,7 @@ use crate::{Error, Recipe, Result};
 
 const RUN: &str = include_str!("../guest/storage.sh");
 const ONE: &str = include_str!("../guest/storage-one.sh");
+const SNAPSHOTS: &str = include_str!("../guest/storage-snapshots.sh");
 pub(crate) const LIB: &str = include_str!("../guest/storage-lib.sh");
 
 /// Tools of all the technologies.
@@ -157,6 +158,7 @@ impl StorageDrill<'_> {
         )?;
         share.put("storage-one.sh", ONE)?;
         share.put("storage-lib.sh", LIB)?;
+        share.put("storage-snapshots.sh", SNAPSHOTS)?;
         copy(self.lab, &self.program, &share.dir.join("recreate"))?;
         let layouts = share.dir.join("layouts");
         make_dir(&layouts)?;
