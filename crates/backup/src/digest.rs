@@ -192,7 +192,7 @@ pub fn of_file(
     cancel: &sys::Cancel,
 ) -> Result<Result<(Option<[u8; 32]>, u64), Errno>, crate::Error> {
     let mut pieces = Pieces::new();
-    let segments = if has_holes { holes::segments(file, size) } else { Ok(None) };
+    let segments = if has_holes { holes::segments(file, size, cancel) } else { Ok(None) };
     let segments = match segments {
         Ok(segments) => segments.unwrap_or_else(|| vec![(0, size)]),
         Err(error) => return Ok(Err(error)),

@@ -279,7 +279,7 @@ impl Sink for Framer<'_> {
             return Ok(Taken::Whole);
         }
         if entry.segments.is_none() && before.blocks.saturating_mul(512) < entry.size {
-            match holes::segments(&file, entry.size) {
+            match holes::segments(&file, entry.size, self.cancel) {
                 Ok(segments) => entry.segments = segments,
                 Err(error) => {
                     let detail = std::io::Error::from(error).to_string();

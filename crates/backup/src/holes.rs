@@ -32,11 +32,11 @@ const PAGE: usize = 4096;
 /// The parts of a file that takes less room than its size, as (offset, length); `None` where it has no holes.
 ///
 /// # Errors
-/// What `lseek(2)` says, or `read(2)` where content has to tell.
-pub fn segments<Fd: AsFd>(fd: Fd, size: u64) -> Result<Option<Vec<(u64, u64)>>, Errno> {
+/// What `lseek(2)` says, or `read(2)` where content has to tell; `ECANCELED` when the run was stopped meanwhile.
+pub fn segments<Fd: AsFd>(fd: Fd, size: u64, cancel: &sys::Cancel) -> Result<Option<Vec<(u64, u64)>>, Errno> {
     match told(&fd, size)? {
         #[allow(clippy::unnecessary_cast, reason = "the number has another type on other processors")]
-        None if !HONEST.contains(&(rustix::fs::fstatfs(&fd)?.f_type as i64)) => by_content(fd, size),
+        None if !HONEST.contains(&(rustix::fs::fstatfs(&fd)?.f_type as i64)) => by_content(fd, size, cancel),
         segments => Ok(segments),
     }
 }
@@ -71,11 +71,15 @@ fn told<Fd: AsFd>(fd: &Fd, size: u64) -> Result<Option<Vec<(u64, u64)>>, Errno> 
 }
 
 /// Whole pages of zeros are holes.
-fn by_content<Fd: AsFd>(fd: Fd, size: u64) -> Result<Option<Vec<(u64, u64)>>, Errno> {
+fn by_content<Fd: AsFd>(fd: Fd, size: u64, cancel: &sys::Cancel) -> Result<Option<Vec<(u64, u64)>>, Errno> {
     let mut found: Vec<(u64, u64)> = Vec::new();
     let mut buffer = vec![0; 256 * PAGE];
     let mut at = 0;
     while at < size {
+        // A terabyte of nothing takes many minutes.
+        if cancel.is_raised() {
+            return Err(Errno::CANCELED);
+        }
         let mut filled = 0;
         while filled < buffer.len() {
             match rustix::io::pread(&fd, &mut buffer[filled..], at + filled as u64) {
@@ -167,13 +171,16 @@ mod tests {
         file.write_all_at(b"z", (4 << 20) + 9).unwrap();
         let size = file.metadata().unwrap().len();
         let wanted = vec![(4096, 4096), (3 << 20, 8192), (4 << 20, 10)];
-        assert_eq!(by_content(&file, size), Ok(Some(wanted)));
+        let cancel = sys::Cancel::default();
+        assert_eq!(by_content(&file, size, &cancel), Ok(Some(wanted)));
         file.set_len(4096).unwrap();
-        assert_eq!(by_content(&file, 4096), Ok(Some(Vec::new())));
+        assert_eq!(by_content(&file, 4096, &cancel), Ok(Some(Vec::new())));
         file.write_all_at(b"a", 17).unwrap();
-        assert_eq!(by_content(&file, 4096), Ok(None));
+        assert_eq!(by_content(&file, 4096, &cancel), Ok(None));
         // Cut short, the rest counts as data.
-        assert_eq!(by_content(&file, 9000), Ok(None));
+        assert_eq!(by_content(&file, 9000, &cancel), Ok(None));
+        cancel.raise();
+        assert_eq!(by_content(&file, 4096, &cancel), Err(Errno::CANCELED));
     }
 
     #[test]
@@ -182,12 +189,13 @@ mod tests {
         file.write_all_at(b"a", 0).unwrap();
         file.write_all_at(b"z", 10 << 20).unwrap();
         let size = file.metadata().unwrap().len();
-        let Some(found) = segments(&file, size).unwrap() else { return };
+        let cancel = sys::Cancel::default();
+        let Some(found) = segments(&file, size, &cancel).unwrap() else { return };
         assert_eq!(found.first().map(|first| first.0), Some(0));
         assert_eq!(found.last().map(|last| last.0 + last.1), Some(size));
         assert!(found.iter().map(|one| one.1).sum::<u64>() < 1 << 20);
         let full = tempfile::tempfile().unwrap();
         full.write_all_at(&[1; 10000], 0).unwrap();
-        assert_eq!(segments(&full, 10000).unwrap(), None);
+        assert_eq!(segments(&full, 10000, &cancel).unwrap(), None);
     }
 }

@@ -187,7 +187,7 @@ pub(crate) fn describe(
         return Ok(Ok(()));
     }
     if stat.blocks.saturating_mul(512) < entry.size {
-        match holes::segments(file, entry.size) {
+        match holes::segments(file, entry.size, &options.cancel) {
             Ok(segments) => entry.segments = segments,
             Err(error) => return Ok(Err(error)),
         }

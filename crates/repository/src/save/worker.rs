@@ -125,7 +125,7 @@ impl<'a> Worker<'a> {
             }
         }
         if !is_hollow && stat.blocks.saturating_mul(512) < entry.size {
-            match backup::segments(file, entry.size) {
+            match backup::segments(file, entry.size, &self.options.cancel) {
                 Ok(segments) => entry.segments = segments,
                 Err(error) => return self.unreadable(entry, error),
             }
