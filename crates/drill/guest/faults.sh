@@ -1,10 +1,10 @@
 #!/bin/bash
 # Runs inside a guest after a good `rear mkbackup`: wrong conditions and interruptions must give a clear error, lose
 # nothing, and leave nothing behind. Prints a line for each check; exits 1 if one failed.
-# Usage: faults.sh PATH-OF-THE-ISO quick|all
+# Usage: faults.sh PATH-OF-THE-ISO quick|all|disk (disk: only what a disk does that is pulled out)
 
 iso=$1
-quick=$2
+amount=$2
 out=$(dirname "$iso")
 failed=0
 good=$(sha256sum "$iso" | cut -d' ' -f1)
@@ -41,6 +41,95 @@ expect() {
 }
 
 conf() { printf '%s\n' "$@" > /run/fault.conf; }
+
+# The stage as the log tells it, then the signal.
+interrupt() {
+    local stage=$1 signal=$2 code=$3 pid got waited=0
+    rear mkbackup >/run/fault.out 2>&1 </dev/null &
+    pid=$!
+    until grep -q "begin stage=\"$stage\"" "/var/log/rear/rear-$(hostname).log" 2>/dev/null; do
+        sleep 0.2
+        waited=$((waited + 1))
+        if ! kill -0 $pid 2>/dev/null || [ $waited -gt 3000 ]; then
+            bad "the stage $stage was never reached: $(cat /run/fault.out)"
+            wait $pid
+            return
+        fi
+    done
+    sleep 0.5
+    if [ "$signal" = KILL ]; then
+        second=$(rear mkbackup 2>&1 </dev/null)
+        case "$?:$second" in
+        3:*"another rear"*) ok "a second rear at once" ;;
+        *) bad "a second rear at once: $second" ;;
+        esac
+    fi
+    kill -"$signal" $pid
+    wait $pid
+    got=$?
+    if [ "$got" = "$code" ]; then ok "SIG$signal in stage $stage"; else
+        bad "SIG$signal in stage $stage: exit code $got instead of $code: $(cat /run/fault.out)"; fi
+}
+
+# A log of before would name stages that this run has not reached.
+reset() { rm -f "/var/log/rear/rear-$(hostname).log"; }
+
+# A disk that is pulled out while it is written to, and is attached again: the backup on it is still there, the next run
+# removes what the broken one left, and a clock that was set back does no harm.
+stick() {
+    echo '- - -' > "/sys/class/scsi_host/$host_of_stick/scan"
+    udevadm settle
+    disk=$(ls "/sys/class/scsi_host/$host_of_stick/device/"target*/*/block 2>/dev/null | head -n 1)
+    [ -n "$disk" ] || { bad "the disk is not there: $(lsblk)"; return 1; }
+}
+pulled_out() {
+    local point="/mnt/small/$(hostname)/backup" sums today
+    modprobe scsi_debug dev_size_mb=600 || { bad "no scsi_debug"; return; }
+    host_of_stick=$(basename "$(ls -d /sys/bus/pseudo/devices/adapter0/host*)")
+    stick || return
+    mkfs.ext4 -q -F "/dev/$disk" && mount "/dev/$disk" /mnt/small || { bad "the disk cannot be used"; return; }
+    mounts=$(sort /proc/mounts)
+    conf 'BACKUP_URL=file:///mnt/small' 'OUTPUT_URL=file:///var/lib/rear/out' 'BACKUP_ONLY_INCLUDE=yes' 'BACKUP_PROG_INCLUDE=( /usr/lib )'
+    expect "a backup on another disk" 0 "complete" rear -C /run/fault.conf mkbackuponly
+    sums=$(cd "$point" && sha256sum *)
+    sync
+    reset
+    rear -C /run/fault.conf mkbackuponly >/run/fault.out 2>&1 </dev/null &
+    until grep -q 'begin stage="archive"' "/var/log/rear/rear-$(hostname).log" 2>/dev/null || ! kill -0 $!; do sleep 0.2; done
+    sleep 0.5
+    echo 1 > "/sys/block/$disk/device/delete"
+    wait $!
+    case "$?:$(cat /run/fault.out)" in
+    4:*/mnt/small*) ok "the destination disappears" ;;
+    *) bad "the destination disappears: $(cat /run/fault.out)" ;;
+    esac
+    umount -l /mnt/small
+    stick || return
+    fsck.ext4 -fp "/dev/$disk" >/run/fault.out 2>&1
+    mount "/dev/$disk" /mnt/small || { bad "the disk cannot be mounted again: $(cat /run/fault.out)"; return; }
+    mounts=$(sort /proc/mounts)
+    [ "$(cd "$point" && sha256sum *)" = "$sums" ] || bad "the backup of before has changed: $(ls -la "$point")"
+    expect "the backup of before" 0 "proven\|whole" rear verify --from "$point"
+    ls -d "/mnt/small/$(hostname)"/rear.* >/dev/null 2>&1 || echo "(the broken run left nothing)"
+    today=$(date +%s)
+    date -s '2001-02-03 04:05:06' >/dev/null
+    expect "a clock that was set back" 0 "complete" rear -C /run/fault.conf mkbackuponly
+    expect "a backup of 2001" 0 "2001-02-03" rear list --from "$point"
+    date -s "@$((today + 60))" >/dev/null
+    expect "the right time again" 0 "complete" rear -C /run/fault.conf mkbackuponly
+    [ "$(ls "/mnt/small/$(hostname)")" = backup ] || bad "what the broken run left is still there: $(ls -a "/mnt/small/$(hostname)")"
+    expect "the backup after all that" 0 "proven\|whole" rear verify --from "$point"
+    umount /mnt/small
+    mounts=$(sort /proc/mounts)
+    modprobe -r scsi_debug
+}
+if [ "$amount" = disk ]; then
+    mkdir -p /mnt/small
+    pulled_out
+    rm -f /run/fault.conf /run/fault.out
+    rmdir /mnt/small
+    exit $failed
+fi
 
 expect "plan on the running machine" 0 "nothing was changed" rear recover --plan
 expect "recover on the running machine" 3 "rescue system" rear recover
@@ -87,7 +176,7 @@ conf 'BACKUP_URL=file:///mnt/small' 'OUTPUT_URL=file:///var/lib/rear/out'
 expect "mkbackuponly" 0 "complete" rear -C /run/fault.conf mkbackuponly
 [ -s "/mnt/small/$host/backup/recovery-point.json" ] || bad "mkbackuponly left no seal"
 expect "a plan from a directory" 0 "nothing was changed" rear recover --plan --from "/mnt/small/$host/backup"
-if [ "$quick" != quick ]; then
+if [ "$amount" != quick ]; then
     rm -rf "/mnt/small/$host/backup/archive.tar.zst"
     expect "a recovery point with a missing part" 3 "not whole" rear recover --plan --from "/mnt/small/$host/backup"
     expect "mkbackuponly once more" 0 "complete" rear -C /run/fault.conf mkbackuponly
@@ -100,45 +189,13 @@ rm -f "$rescue"
 umount /mnt/small
 mounts=$(sort /proc/mounts)
 
-# The stage as the log tells it, then the signal.
-interrupt() {
-    local stage=$1 signal=$2 code=$3 pid got waited=0
-    rear mkbackup >/run/fault.out 2>&1 </dev/null &
-    pid=$!
-    until grep -q "begin stage=\"$stage\"" "/var/log/rear/rear-$(hostname).log" 2>/dev/null; do
-        sleep 0.2
-        waited=$((waited + 1))
-        if ! kill -0 $pid 2>/dev/null || [ $waited -gt 3000 ]; then
-            bad "the stage $stage was never reached: $(cat /run/fault.out)"
-            wait $pid
-            return
-        fi
-    done
-    sleep 0.5
-    if [ "$signal" = KILL ]; then
-        second=$(rear mkbackup 2>&1 </dev/null)
-        case "$?:$second" in
-        3:*"another rear"*) ok "a second rear at once" ;;
-        *) bad "a second rear at once: $second" ;;
-        esac
-    fi
-    kill -"$signal" $pid
-    wait $pid
-    got=$?
-    if [ "$got" = "$code" ]; then ok "SIG$signal in stage $stage"; else
-        bad "SIG$signal in stage $stage: exit code $got instead of $code: $(cat /run/fault.out)"; fi
-}
-
-# A log of before would name stages that this run has not reached.
-reset() { rm -f "/var/log/rear/rear-$(hostname).log"; }
-
 for run in "rescue INT" "archive TERM"; do
     set -- $run
     reset
     interrupt "$1" "$2" 130
     intact "SIG$2 in stage $1"
 done
-if [ "$quick" != quick ]; then
+if [ "$amount" != quick ]; then
     for run in "probe TERM" "check INT" "medium INT" "medium TERM"; do
         set -- $run
         reset
@@ -154,57 +211,6 @@ if [ "$quick" != quick ]; then
     umount /mnt/small
     mounts=$(sort /proc/mounts)
 fi
-# A disk that is pulled out while it is written to, and is attached again: the backup on it is still there, the next run
-# removes what the broken one left, and a clock that was set back does no harm.
-stick() {
-    echo '- - -' > "/sys/class/scsi_host/$host_of_stick/scan"
-    udevadm settle
-    disk=$(ls "/sys/class/scsi_host/$host_of_stick/device/"target*/*/block 2>/dev/null | head -n 1)
-    [ -n "$disk" ] || { bad "the disk is not there: $(lsblk)"; return 1; }
-}
-pulled_out() {
-    local point="/mnt/small/$(hostname)/backup" sums today
-    modprobe scsi_debug dev_size_mb=600 || { bad "no scsi_debug"; return; }
-    host_of_stick=$(basename "$(ls -d /sys/bus/pseudo/devices/adapter0/host*)")
-    stick || return
-    mkfs.ext4 -q -F "/dev/$disk" && mount "/dev/$disk" /mnt/small || { bad "the disk cannot be used"; return; }
-    mounts=$(sort /proc/mounts)
-    conf 'BACKUP_URL=file:///mnt/small' 'OUTPUT_URL=file:///var/lib/rear/out' 'BACKUP_ONLY_INCLUDE=( /usr )'
-    expect "a backup on another disk" 0 "complete" rear -C /run/fault.conf mkbackuponly
-    sums=$(cd "$point" && sha256sum *)
-    sync
-    reset
-    rear -C /run/fault.conf mkbackuponly >/run/fault.out 2>&1 </dev/null &
-    until grep -q 'begin stage="archive"' "/var/log/rear/rear-$(hostname).log" 2>/dev/null || ! kill -0 $!; do sleep 0.2; done
-    sleep 0.5
-    echo 1 > "/sys/block/$disk/device/delete"
-    wait $!
-    case "$?:$(cat /run/fault.out)" in
-    4:*/mnt/small*) ok "the destination disappears" ;;
-    *) bad "the destination disappears: $(cat /run/fault.out)" ;;
-    esac
-    umount -l /mnt/small
-    stick || return
-    fsck.ext4 -fp "/dev/$disk" >/run/fault.out 2>&1
-    mount "/dev/$disk" /mnt/small || { bad "the disk cannot be mounted again: $(cat /run/fault.out)"; return; }
-    mounts=$(sort /proc/mounts)
-    [ "$(cd "$point" && sha256sum *)" = "$sums" ] || bad "the backup of before has changed: $(ls -la "$point")"
-    expect "the backup of before" 0 "proven\|whole" rear verify --from "$point"
-    ls -d "/mnt/small/$(hostname)"/rear.* >/dev/null 2>&1 || echo "(the broken run left nothing)"
-    today=$(date +%s)
-    date -s '2001-02-03 04:05:06' >/dev/null
-    expect "a clock that was set back" 0 "complete" rear -C /run/fault.conf mkbackuponly
-    expect "a backup of 2001" 0 "2001-02-03" rear list --from "$point"
-    date -s "@$((today + 60))" >/dev/null
-    expect "the right time again" 0 "complete" rear -C /run/fault.conf mkbackuponly
-    [ "$(ls "/mnt/small/$(hostname)")" = backup ] || bad "what the broken run left is still there: $(ls -a "/mnt/small/$(hostname)")"
-    expect "the backup after all that" 0 "proven\|whole" rear verify --from "$point"
-    umount /mnt/small
-    mounts=$(sort /proc/mounts)
-    modprobe -r scsi_debug
-}
-[ "$quick" = quick ] || pulled_out
-
 reset
 mounts_before_kill=$mounts
 interrupt archive KILL 137

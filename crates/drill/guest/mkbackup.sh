@@ -82,9 +82,7 @@ if [ -n "$SNAPSHOTS" ]; then
 fi
 if [ -f /run/drill-work/faults.sh ]; then
     echo "== wrong conditions and interruptions"
-    amount=all
-    [ -f /run/drill-work/faults.quick ] && amount=quick
-    bash /run/drill-work/faults.sh "$iso" $amount > $out/faults.log 2>&1
+    bash /run/drill-work/faults.sh "$iso" "$(cat /run/drill-work/faults.amount)" > $out/faults.log 2>&1
     code=$?
     cat $out/faults.log
     [ $code = 0 ] || fail "not every fault ended well"

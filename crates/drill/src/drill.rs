@@ -8,7 +8,7 @@ use crate::helper::{Share, helper};
 use crate::lab::{Lab, copy, fresh_dir, key, make_dir, path, read, write};
 use crate::machine::{Drive, Machine, empty_nvram};
 use crate::report::{Figures, Outcome, Report};
-use crate::scenario::{Expect, Faults, Firmware, Scenario};
+use crate::scenario::{Expect, Firmware, Scenario};
 use crate::server::Serving;
 use crate::{Error, Result, disk, install, storage};
 
@@ -321,9 +321,7 @@ impl<'a> Drill<'a> {
         }
         if let Some(faults) = self.scenario.faults {
             share.put("faults.sh", FAULTS)?;
-            if faults == Faults::Quick {
-                share.put("faults.quick", "")?;
-            }
+            share.put("faults.amount", faults.word())?;
         }
         let vars = self.source.join("original.fd");
         if spec.firmware.is_uefi() {

@@ -52,8 +52,21 @@ pub enum Expect {
 pub enum Faults {
     /// Those that are over soon.
     Quick,
-    /// All, a signal in every stage and a disk that runs full included.
+    /// These, a signal in every stage, and a disk that runs full.
     All,
+    /// Only what becomes of backups on a disk that is pulled out, and of a clock that is set back.
+    Disk,
+}
+
+impl Faults {
+    /// As the script takes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::All => "all",
+            Self::Disk => "disk",
+        }
+    }
 }
 
 /// One exchange: at the console, or by a login over the network from this host. Exactly one of `send` and `ssh` is
