@@ -22,28 +22,38 @@ const SPARE: u64 = 1_000_000_000;
 const TOGETHER: u64 = 1000;
 
 /// A program's run, and how its column is called.
-type Step = (&'static str, &'static str);
+struct Step {
+    name: &'static str,
+    script: &'static str,
+    /// Whether it writes zeros where the tree has holes: it is left out where there is no room for them.
+    fills: bool,
+}
+
+const fn step(name: &'static str, script: &'static str) -> Step {
+    Step { name, script, fills: false }
+}
 
 const ARCHIVE: &[Step] = &[
-    ("archive", "\"$B\" create \"$T\" \"$W\""),
-    ("restore", "\"$B\" restore \"$W\" \"$O\""),
-    ("compare", "\"$B\" compare \"$W\" \"$O\""),
-    ("browse", "\"$B\" browse \"$W\""),
-    ("tar+zstd -T0", "tar -S -C \"$T\" -cf - . | zstd -q -T0 -3 -o \"$W/z\""),
+    step("archive", "\"$B\" create \"$T\" \"$W\""),
+    step("restore", "\"$B\" restore \"$W\" \"$O\""),
+    step("compare", "\"$B\" compare \"$W\" \"$O\""),
+    step("browse", "\"$B\" browse \"$W\""),
+    step("tar+zstd -T0", "tar -S -C \"$T\" -cf - . | zstd -q -T0 -3 -o \"$W/z\""),
 ];
 const REPOSITORY: &[Step] = &[
-    ("first snapshot", "\"$R\" save \"$T\" \"$W/r\" \"$W/m\""),
-    ("nothing changed", "\"$R\" save \"$T\" \"$W/r\" \"$W/m\""),
-    ("restore", "\"$R\" restore \"$W/r\" \"$O\" \"$W/m\""),
-    (
+    step("first snapshot", "\"$R\" save \"$T\" \"$W/r\" \"$W/m\""),
+    step("nothing changed", "\"$R\" save \"$T\" \"$W/r\" \"$W/m\""),
+    step("restore", "\"$R\" restore \"$W/r\" \"$O\" \"$W/m\""),
+    step(
         "restic, first",
         "export RESTIC_PASSWORD=x; restic -q --no-cache init -r \"$W/x\" && restic -q --no-cache backup -r \"$W/x\" \"$T\"",
     ),
-    ("restic, nothing changed", "RESTIC_PASSWORD=x restic -q --no-cache backup -r \"$W/x\" \"$T\""),
-    (
-        "restic, restore",
-        "rm -rf \"$O\"; RESTIC_PASSWORD=x restic -q --no-cache restore --sparse -r \"$W/x\" latest --target \"$O\"",
-    ),
+    step("restic, nothing changed", "RESTIC_PASSWORD=x restic -q --no-cache backup -r \"$W/x\" \"$T\""),
+    Step {
+        name: "restic, restore",
+        script: "rm -rf \"$O\"; RESTIC_PASSWORD=x restic -q --no-cache restore -r \"$W/x\" latest --target \"$O\"",
+        fills: true,
+    },
 ];
 /// What is drawn: a file for each, and how many of its steps are ours.
 const PICTURES: [(&str, &[Step], usize); 2] = [("archive", ARCHIVE, 4), ("repository", REPOSITORY, 3)];
@@ -59,7 +69,7 @@ pub(super) fn run(shop: &Shop, ours: &[Ours<'_>], memory: &Path, svg: Option<&Pa
     for count in COUNTS {
         shop.say(&format!("making {count} files"));
         many(shop, &tree, count)?;
-        let found = warm(shop, &tree).and_then(|()| all(shop, *program, &tree, &dir, memory));
+        let found = warm(shop, &tree).and_then(|()| all(shop, *program, &tree, 0, memory));
         std::fs::remove_dir_all(&dir)?;
         many_files.push((count, found?));
     }
@@ -73,7 +83,7 @@ pub(super) fn run(shop: &Shop, ours: &[Ours<'_>], memory: &Path, svg: Option<&Pa
         }
         shop.say(&format!("making {title}"));
         let made = large(shop, &tree, size).and_then(|()| warm(shop, &tree));
-        let found = made.and_then(|()| all(shop, *program, &tree, &dir, memory));
+        let found = made.and_then(|()| all(shop, *program, &tree, size, memory));
         std::fs::remove_dir_all(&dir)?;
         one_file.push((title, found?));
     }
@@ -85,10 +95,10 @@ pub(super) fn run(shop: &Shop, ours: &[Ours<'_>], memory: &Path, svg: Option<&Pa
         let Some(svg) = svg else { continue };
         let lines = |value: fn(&Figures) -> f64| -> Vec<Series> {
             let mut series: Vec<Series> =
-                steps.iter().take(*mine).map(|(name, _)| Series::new(name)).collect();
+                steps.iter().take(*mine).map(|step| Series::new(step.name)).collect();
             for (count, found) in &many_files {
                 for (series, figures) in series.iter_mut().zip(&found[index]) {
-                    series.points.push((*count as f64, value(figures)));
+                    series.points.extend(figures.iter().map(|figures| (*count as f64, value(figures))));
                 }
             }
             series
@@ -106,18 +116,27 @@ pub(super) fn run(shop: &Shop, ours: &[Ours<'_>], memory: &Path, svg: Option<&Pa
 }
 
 /// Prints a table: of each step its seconds and its peak memory.
-fn print(steps: &[Step], rows: &[(String, &Vec<Figures>)]) {
-    let header: String = steps.iter().map(|(name, _)| format!(" {name} | |")).collect();
+fn print(steps: &[Step], rows: &[(String, &Vec<Option<Figures>>)]) {
+    let header: String = steps.iter().map(|step| format!(" {} | |", step.name)).collect();
     println!("\n| |{header}\n|---|{}", "---|---|".repeat(steps.len()));
     for (title, found) in rows {
-        let cells = found.iter().map(|one| format!(" {:.1} s | {:.0} MB |", one.wall, one.megabytes()));
+        let cells = found.iter().map(|one| match one {
+            Some(one) => format!(" {:.1} s | {:.0} MB |", one.wall, one.megabytes()),
+            None => " – | – |".into(),
+        });
         println!("| {title} |{}", cells.collect::<String>());
     }
 }
 
-/// Every step of both once.
-fn all(shop: &Shop, ours: Ours<'_>, tree: &Path, dir: &Path, memory: &Path) -> Result<[Vec<Figures>; 2]> {
-    let (work, out) = (dir.join("work"), memory.join("out"));
+/// Every step of both once; `nominal` is the size of a file with holes, in bytes.
+fn all(
+    shop: &Shop,
+    ours: Ours<'_>,
+    tree: &Path,
+    nominal: u64,
+    memory: &Path,
+) -> Result<[Vec<Option<Figures>>; 2]> {
+    let (work, out) = (tree.with_file_name("work"), memory.join("out"));
     let environment = [
         ("B", ours.archive),
         ("R", ours.repository),
@@ -125,15 +144,19 @@ fn all(shop: &Shop, ours: Ours<'_>, tree: &Path, dir: &Path, memory: &Path) -> R
         ("W", work.as_path()),
         ("O", out.as_path()),
     ];
-    let every = |steps: &[Step]| -> Result<Vec<Figures>> {
+    let every = |steps: &[Step]| -> Result<Vec<Option<Figures>>> {
         std::fs::create_dir_all(&work)?;
         std::fs::create_dir_all(&out)?;
         let mut all = Vec::new();
-        for (_, script) in steps {
+        for Step { script, fills, .. } in steps {
             shop.cancel.check()?;
+            if *fills && shop.free(memory)? < nominal + SPARE {
+                all.push(None);
+                continue;
+            }
             let found = measure::run(script, &environment, memory)?;
             shop.say(&format!("{:7.2} s, {:6.0} MB  {script}", found.wall, found.megabytes()));
-            all.push(found);
+            all.push(Some(found));
         }
         std::fs::remove_dir_all(&out)?;
         std::fs::remove_dir_all(&work)?;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -28,8 +29,27 @@ impl Figures {
     }
 }
 
+/// How long all processors are kept busy before a run.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Keeps all processors busy. The host of a virtual machine takes a while to give a processor back that was idle: whoever comes after
+/// a program with one thread would pay for it.
+fn wake() {
+    std::thread::scope(|scope| {
+        for _ in 0..sys::info::processors() {
+            scope.spawn(|| {
+                let started = Instant::now();
+                while started.elapsed() < BUSY {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+    });
+}
+
 /// Runs a script.
 pub(super) fn run(script: &str, environment: &[(&str, &Path)], dir: &Path) -> Result<Figures> {
+    wake();
     let report = dir.join("time");
     let mut command = Command::new("time");
     // The last command of a pipe alone decides otherwise.
