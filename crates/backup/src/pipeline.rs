@@ -3,6 +3,8 @@
 use std::sync::mpsc::{Receiver, RecvError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::codec::{Codec, Decompressor};
+
 /// Locks; a thread that panicked has reported by its panic, its data is still good to report with.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -19,6 +21,27 @@ impl<T> Queue<T> {
     /// The next job, or the end of all jobs.
     pub fn take(&self) -> Result<T, RecvError> {
         lock(&self.0).recv()
+    }
+
+    /// Does every job, with a decompressor of this thread. After a failure the queue is only emptied, so that nobody waits.
+    pub(crate) fn decompress(
+        &self,
+        codec: Codec,
+        failure: &Failure,
+        mut job: impl FnMut(T, &mut Decompressor),
+    ) {
+        let mut decompressor = match Decompressor::new(codec) {
+            Ok(decompressor) => Some(decompressor),
+            Err(source) => {
+                failure.set(crate::Error::Io { what: "decompress the archive".into(), source });
+                None
+            }
+        };
+        while let Ok(next) = self.take() {
+            if let Some(decompressor) = decompressor.as_mut().filter(|_| !failure.is_set()) {
+                job(next, decompressor);
+            }
+        }
     }
 }
 

@@ -284,18 +284,8 @@ struct Worker<'a, 'b> {
 
 impl Worker<'_, '_> {
     fn run(mut self, queue: &Queue<Job>) {
-        let mut decompressor = match Decompressor::new(self.shared.trailer.codec) {
-            Ok(decompressor) => Some(decompressor),
-            Err(source) => {
-                self.shared.failure.set(Error::Io { what: "decompress the archive".into(), source });
-                None
-            }
-        };
-        while let Ok(job) = queue.take() {
-            // After a failure the queue is only emptied, so that nobody waits.
-            let Some(decompressor) = decompressor.as_mut().filter(|_| !self.shared.failure.is_set()) else {
-                continue;
-            };
+        let shared = self.shared;
+        queue.decompress(self.shared.trailer.codec, &shared.failure, |job, decompressor| {
             match self.load(job.frame, decompressor) {
                 Ok(()) => self.look(&job),
                 Err(why) => self.lost(&job, &why),
@@ -309,7 +299,7 @@ impl Worker<'_, '_> {
                     }
                 }
             }
-        }
+        });
     }
 
     /// Reads a frame, compares its hash, and decompresses it; the error says what is wrong with it.

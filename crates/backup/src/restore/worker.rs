@@ -75,33 +75,21 @@ impl<'a, 'b> Worker<'a, 'b> {
     }
 
     pub(super) fn run(mut self, queue: &Queue<Unit>) {
-        let mut decompressor = match Decompressor::new(self.source.codec) {
-            Ok(decompressor) => Some(decompressor),
-            Err(source) => {
-                self.shared.failure.set(Error::Io { what: "decompress the archive".into(), source });
-                None
-            }
-        };
-        while let Ok(unit) = queue.take() {
-            // After a failure the queue is only emptied, so that nobody waits.
-            let Some(decompressor) = decompressor.as_mut().filter(|_| !self.shared.failure.is_set()) else {
-                continue;
-            };
-            match unit {
-                Unit::Files(frame, entries) => {
-                    let needed = entries.iter().any(|entry| entry.stored() > 0);
-                    let loaded = if needed { self.load(frame, decompressor) } else { Ok(()) };
-                    for entry in entries {
-                        self.entry(&entry, &loaded);
-                        self.shared.progress.add(entry.stored(), 1);
-                    }
-                }
-                Unit::Part(large, frame, start, at) => {
-                    let loaded = self.load(frame, decompressor);
-                    self.part(&large, start, at, &loaded);
+        let shared = self.shared;
+        queue.decompress(self.source.codec, &shared.failure, |unit, decompressor| match unit {
+            Unit::Files(frame, entries) => {
+                let needed = entries.iter().any(|entry| entry.stored() > 0);
+                let loaded = if needed { self.load(frame, decompressor) } else { Ok(()) };
+                for entry in entries {
+                    self.entry(&entry, &loaded);
+                    self.shared.progress.add(entry.stored(), 1);
                 }
             }
-        }
+            Unit::Part(large, frame, start, at) => {
+                let loaded = self.load(frame, decompressor);
+                self.part(&large, start, at, &loaded);
+            }
+        });
     }
 
     /// Reads and decompresses a frame; the error is a sentence.
