@@ -138,6 +138,11 @@ impl Error {
         move |source| Self::Io { what, source: source.into() }
     }
 
+    /// A thread is gone, and no error says why.
+    pub(crate) fn ended() -> Self {
+        Self::io("store the files")(std::io::Error::other("a worker thread ended too early"))
+    }
+
     pub(crate) fn damaged(kind: FileKind, id: Id, detail: impl Into<String>) -> Self {
         Self::Damaged { kind, id: id.to_string(), detail: detail.into() }
     }

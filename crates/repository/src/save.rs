@@ -115,7 +115,7 @@ impl Gather<'_> {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         // The other threads have ended; their error is the one that counts.
-        self.out.send((number, batch)).map_err(|_| ended().into_backup())
+        self.out.send((number, batch)).map_err(|_| Error::ended().into_backup())
     }
 }
 
@@ -138,10 +138,6 @@ impl Sink for Gather<'_> {
     fn problem(&mut self, problem: Problem) {
         locked(self.problems).push(problem);
     }
-}
-
-pub(crate) fn ended() -> Error {
-    Error::io("store the files")(std::io::Error::other("a worker thread ended too early"))
 }
 
 /// The first error of any thread.
@@ -258,7 +254,7 @@ impl Repository {
             return Err(error);
         }
         let batches = walked?;
-        let plant = planted.filter(|plant| plant.batches() == batches).ok_or_else(ended)?;
+        let plant = planted.filter(|plant| plant.batches() == batches).ok_or_else(Error::ended)?;
         let mut problems = problems.into_inner().unwrap_or_default();
         let harvest = plant.finish(&mut problems)?;
         store.finish()?;

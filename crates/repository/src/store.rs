@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::{Find, Index, IndexFile, IndexedPack, Place};
 use crate::pack::{BlobKind, Builder};
-use crate::save::ended;
 use crate::{Inner, locked};
 
 /// The level of backups, and the one that is used for blobs then: on a Debian root of 1 GB, it takes an eighth less processor time for
@@ -118,7 +117,7 @@ impl<'r> Store<'r> {
         let full = locked(&self.full).clone();
         match full {
             // When all threads that write have failed, their error is the one that counts.
-            Some(full) => full.send(builder).map_err(|_| ended()),
+            Some(full) => full.send(builder).map_err(|_| Error::ended()),
             None => self.put_pack(builder),
         }
     }

@@ -88,7 +88,7 @@ impl<'s, 'r> Reader<'s, 'r> {
                 let writers = &mut self.writers;
                 let stored = scope.spawn(|| put(writers, &now));
                 let loaded = next.load(&mut stream, &mut pieces, &self.inner.chunker);
-                (stored.join().map_err(ended), loaded)
+                (stored.join().map_err(|_| Error::ended()), loaded)
             });
             content.extend(stored??);
             std::mem::swap(&mut now, &mut next);
@@ -138,16 +138,12 @@ fn put(writers: &mut [Writer<'_, '_>], window: &Window) -> Result<Vec<Id>> {
                 })
             })
             .collect();
-        let all = threads.into_iter().map(|thread| thread.join().map_err(ended)?);
+        let all = threads.into_iter().map(|thread| thread.join().map_err(|_| Error::ended())?);
         all.collect::<Result<Vec<Vec<_>>>>()
     })?
     .concat();
     stored.sort_unstable_by_key(|(number, _)| *number);
     Ok(stored.into_iter().map(|(_, id)| id).collect())
-}
-
-fn ended(_: Box<dyn std::any::Any + Send>) -> Error {
-    Error::io("store a file")(std::io::Error::other("a thread ended too early"))
 }
 
 impl Window {
