@@ -197,7 +197,7 @@ impl Shared {
             let text = self.load(BlobKind::Tree, id)?;
             let mut entries = Vec::new();
             for (name, node) in parse::<Located>(&text, id)? {
-                let (name, digest) = (name.into_boxed_slice(), node.digest());
+                let (name, digest) = (name.into_boxed_slice(), node.digest);
                 match (node.kind, node.subtree) {
                     (Type::File, _) => {
                         entries

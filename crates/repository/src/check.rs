@@ -233,7 +233,7 @@ impl Repository {
         let wanted: IdSet = packs.iter().copied().collect();
         let mut contents = IdMap::default();
         for (id, _) in self.0.backend.list(FileKind::Index)? {
-            for pack in self.0.read_json::<crate::index::IndexFile>(FileKind::Index, id)?.packs {
+            for pack in self.0.read_index(id)?.packs {
                 if wanted.contains(&pack.id) {
                     contents.insert(pack.id, pack.blobs);
                 }

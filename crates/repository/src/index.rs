@@ -3,28 +3,82 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::id::Id;
 use crate::pack::{Blob, BlobKind};
+use crate::scan::Scan;
 
 /// An index file.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct IndexFile {
     /// Index files that this one replaces.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub supersedes: Vec<Id>,
     /// The packs.
     pub packs: Vec<IndexedPack>,
 }
 
 /// A pack in an index file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IndexedPack {
     /// Its name.
     pub id: Id,
     /// Its blobs.
     pub blobs: Vec<Blob>,
+}
+
+impl IndexFile {
+    /// What such a file says: one or two hundred bytes for each blob of the repository.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (mut supersedes, mut packs) = (Vec::new(), None);
+        let mut scan = Scan::new(text);
+        scan.object(|scan, field| {
+            match field {
+                "supersedes" => supersedes = scan.optional(|scan| scan.array(Scan::id))?.unwrap_or_default(),
+                "packs" => packs = Some(scan.array(pack)?),
+                _ => scan.skip()?,
+            }
+            Some(())
+        })?;
+        scan.is_at_end().then_some(Self { supersedes, packs: packs? })
+    }
+}
+
+fn pack(scan: &mut Scan<'_>) -> Option<IndexedPack> {
+    let (mut name, mut blobs) = (None, None);
+    scan.object(|scan, field| {
+        match field {
+            "id" => name = Some(scan.id()?),
+            "blobs" => blobs = Some(scan.array(blob)?),
+            _ => scan.skip()?,
+        }
+        Some(())
+    })?;
+    Some(IndexedPack { id: name?, blobs: blobs? })
+}
+
+fn blob(scan: &mut Scan<'_>) -> Option<Blob> {
+    let (mut name, mut kind, mut offset, mut length, mut plain) = (None, None, None, None, None);
+    let number = |scan: &mut Scan<'_>| u32::try_from(scan.number()?).ok();
+    scan.object(|scan, field| {
+        match field {
+            "id" => name = Some(scan.id()?),
+            "type" => {
+                kind = match &*scan.string()? {
+                    "data" => Some(BlobKind::Data),
+                    "tree" => Some(BlobKind::Tree),
+                    _ => None,
+                }
+            }
+            "offset" => offset = Some(number(scan)?),
+            "length" => length = Some(number(scan)?),
+            "uncompressed_length" => plain = scan.optional(number)?,
+            _ => scan.skip()?,
+        }
+        Some(())
+    })?;
+    Some(Blob { id: name?, kind: kind?, offset: offset?, length: length?, plain })
 }
 
 /// Where a blob lies.
@@ -178,6 +232,29 @@ impl Find for Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_file_comes_back() {
+        let blob =
+            Blob { id: Id::of(b"a"), kind: BlobKind::Data, offset: 0, length: u32::MAX, plain: Some(7) };
+        let tree = Blob { id: Id::of(b"b"), kind: BlobKind::Tree, offset: 9, length: 41, plain: None };
+        let packs = vec![
+            IndexedPack { id: Id::of(b"pack"), blobs: vec![blob, tree] },
+            IndexedPack { id: Id::of(b"empty"), blobs: Vec::new() },
+        ];
+        for supersedes in [Vec::new(), vec![Id::of(b"old")]] {
+            let file = IndexFile { supersedes, packs: packs.clone() };
+            for text in [serde_json::to_string(&file).unwrap(), serde_json::to_string_pretty(&file).unwrap()]
+            {
+                assert_eq!(IndexFile::parse(&text).as_ref(), Some(&file));
+                for damaged in [&text[1..], &text[..text.len() - 1], &text.replace("data", "date")] {
+                    assert_eq!(IndexFile::parse(damaged), None);
+                }
+                assert_eq!(IndexFile::parse(&text.replace("4294967295", "4294967296")), None);
+            }
+        }
+        assert_eq!(IndexFile::parse("{\"packs\":[],\"new\":{\"a\":[1]}}"), Some(IndexFile::default()));
+    }
 
     #[test]
     fn a_blob_is_claimed_once_and_found_when_its_pack_is_there() {

@@ -36,7 +36,7 @@ struct KeyFile {
 /// Writes a key file for that password.
 pub fn add(backend: &dyn Backend, password: &Secret, key: &Key) -> Result<()> {
     let salt = random::<64>()?;
-    let params = scrypt::Params::new(LOG_N, R, P, 64).map_err(|error| derivation(&error))?;
+    let params = scrypt::Params::new(LOG_N, R, P).map_err(|error| derivation(&error))?;
     let mut data = Vec::new();
     derive(password, &salt, &params)?.seal(&key.to_json(), &mut data)?;
     let file = KeyFile {
@@ -80,7 +80,7 @@ fn try_one(file: &KeyFile, password: &Secret) -> std::result::Result<Option<Key>
         return Err("asks for more memory or time than any key needs".into());
     }
     let log_n = u8::try_from(file.n.trailing_zeros()).unwrap_or(u8::MAX);
-    let params = scrypt::Params::new(log_n, file.r, file.p, 64)
+    let params = scrypt::Params::new(log_n, file.r, file.p)
         .map_err(|_| "has parameters that cannot be used".to_owned())?;
     let decode = |text: &str| STANDARD.decode(text).map_err(|_| "is no base64".to_owned());
     let key = derive(password, &decode(&file.salt)?, &params).map_err(|error| error.to_string())?;

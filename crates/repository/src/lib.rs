@@ -33,6 +33,7 @@ mod read;
 mod restore;
 mod retain;
 mod save;
+mod scan;
 mod server;
 mod single;
 mod snapshot;
@@ -204,7 +205,7 @@ impl Repository {
     fn index(&self) -> Result<Index> {
         let mut index = Index::default();
         for (id, _) in self.0.backend.list(FileKind::Index)? {
-            for pack in self.0.read_json::<IndexFile>(FileKind::Index, id)?.packs {
+            for pack in self.0.read_index(id)?.packs {
                 index.add(pack.id, &pack.blobs);
             }
         }
@@ -215,20 +216,29 @@ impl Repository {
 impl Inner {
     /// A small file: sealed JSON, compressed since version 2.
     fn read_json<T: DeserializeOwned>(&self, kind: FileKind, id: Id) -> Result<T> {
+        serde_json::from_slice(&self.read_text(kind, id)?)
+            .map_err(|error| Error::damaged(kind, id, format!("cannot be understood: {error}")))
+    }
+
+    fn read_index(&self, id: Id) -> Result<IndexFile> {
+        let text = self.read_text(FileKind::Index, id)?;
+        let file = std::str::from_utf8(&text).ok().and_then(IndexFile::parse);
+        file.ok_or_else(|| Error::damaged(FileKind::Index, id, "cannot be understood"))
+    }
+
+    fn read_text(&self, kind: FileKind, id: Id) -> Result<Vec<u8>> {
         let mut sealed = self.backend.read(kind, id)?;
         if Id::of(&sealed) != id {
             return Err(Error::damaged(kind, id, "has another content than was written"));
         }
         let text = self.key.open(&mut sealed);
         let text = text.ok_or_else(|| Error::damaged(kind, id, "cannot be decrypted"))?;
-        let plain = match text.split_first() {
-            Some((2, compressed)) => std::borrow::Cow::Owned(
-                decompressed(compressed).map_err(|_| Error::damaged(kind, id, "cannot be decompressed"))?,
-            ),
-            _ => std::borrow::Cow::Borrowed(&*text),
-        };
-        serde_json::from_slice(&plain)
-            .map_err(|error| Error::damaged(kind, id, format!("cannot be understood: {error}")))
+        match text.split_first() {
+            Some((2, compressed)) => {
+                decompressed(compressed).map_err(|_| Error::damaged(kind, id, "cannot be decompressed"))
+            }
+            _ => Ok(text.to_vec()),
+        }
     }
 
     fn write_json<T: Serialize>(&self, kind: FileKind, value: &T) -> Result<Id> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,6 @@ use crate::{Inner, Repository};
 const STALE: i64 = 30 * 60;
 /// How often a lock is renewed.
 const RENEW: Duration = Duration::from_secs(5 * 60);
-/// How often a waiting thread looks whether it shall end.
-const TICK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct LockFile {
@@ -85,18 +83,19 @@ impl Drop for Lock {
     fn drop(&mut self) {
         self.end.store(true, Ordering::SeqCst);
         if let Some(renewer) = self.renewer.take() {
+            renewer.thread().unpark();
             let _ = renewer.join();
         }
     }
 }
 
 fn renew(inner: &Inner, exclusive: bool, mut mine: Id, end: &AtomicBool) {
-    let mut waited = Duration::ZERO;
+    let mut since = Instant::now();
     while !end.load(Ordering::SeqCst) {
-        std::thread::sleep(TICK);
-        waited += TICK;
-        if waited >= RENEW {
-            waited = Duration::ZERO;
+        // Whoever sets the end wakes this thread; it may also wake for no reason.
+        std::thread::park_timeout(RENEW.saturating_sub(since.elapsed()));
+        if since.elapsed() >= RENEW && !end.load(Ordering::SeqCst) {
+            since = Instant::now();
             // The new one first. Where that fails, the old one is good for a while, and the next try may succeed.
             if let Ok(next) = write(inner, exclusive) {
                 let _ = inner.backend.remove(FileKind::Lock, mine);

@@ -1,13 +1,13 @@
 //! Packs: sealed blobs one behind the other, then a sealed table of them, then its length. It knows no backend.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::id::Id;
 
 /// What a blob is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BlobKind {
     /// A stretch of a file's content.
@@ -17,7 +17,7 @@ pub enum BlobKind {
 }
 
 /// A blob in a pack, as an index file names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Blob {
     /// Hash of its plain content.
     pub id: Id,
@@ -29,7 +29,7 @@ pub struct Blob {
     /// Its sealed length, in bytes.
     pub length: u32,
     /// Its plain length where it is compressed, in bytes.
-    #[serde(rename = "uncompressed_length", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "uncompressed_length", skip_serializing_if = "Option::is_none")]
     pub plain: Option<u32>,
 }
 

@@ -25,7 +25,7 @@ pub fn prune(repository: &Repository, options: &Options) -> Result<u64> {
     let mut index = Index::default();
     for (id, _) in inner.backend.list(FileKind::Index)? {
         old_indexes.push(id);
-        for pack in inner.read_json::<IndexFile>(FileKind::Index, id)?.packs {
+        for pack in inner.read_index(id)?.packs {
             index.add(pack.id, &pack.blobs);
             packs.insert(pack.id, pack.blobs);
         }

@@ -28,13 +28,13 @@ mod worker;
 use plant::Plant;
 use worker::Worker;
 
-/// Entries that a worker takes at a time. Each may hold an open file, and a process has about a thousand.
-const BATCH: usize = 24;
+/// Entries that are on their way to the workers or with them. Each may hold an open file, and a process has about a thousand.
+const OPEN: usize = 500;
 /// So many bytes of content end a batch.
 const BATCH_BYTES: u64 = 8 << 20;
 
-/// How many batches the walk may be ahead of the one that is waited for (behind a file that takes hours).
-const AHEAD: u64 = 1024;
+/// How many entries the walk may be ahead of the batch that is waited for (behind a file that takes hours).
+const AHEAD: usize = 24_000;
 /// Threads that write packs: one pack is on its way while the next is flushed.
 const WRITERS: usize = 2;
 /// The kernel's clock for files runs behind by up to one tick, in nanoseconds; more than enough.
@@ -87,6 +87,8 @@ pub(crate) struct Item {
 
 /// Collects what the walk finds.
 struct Gather<'a> {
+    /// Entries that a worker takes at a time.
+    most: usize,
     batch: Vec<Item>,
     bytes: u64,
     number: u64,
@@ -102,15 +104,16 @@ impl Gather<'_> {
     fn push(&mut self, item: Item) -> std::result::Result<(), backup::Error> {
         self.bytes = self.bytes.saturating_add(item.entry.size);
         self.batch.push(item);
-        if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        if self.batch.len() >= self.most || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> std::result::Result<(), backup::Error> {
-        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(self.most));
         self.bytes = 0;
         let number = self.number;
         self.number += 1;
-        while number > self.planted.load(Ordering::Relaxed) + AHEAD && !self.failure.is_set() {
+        let ahead = (AHEAD / self.most) as u64;
+        while number > self.planted.load(Ordering::Relaxed) + ahead && !self.failure.is_set() {
             self.cancel.check()?;
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -231,8 +234,11 @@ impl Repository {
                 result.map(|()| plant).map_err(|error| failure.set(error)).ok()
             });
             let walked = (|| {
+                // Each worker has one batch and may find another waiting; one is being gathered.
+                let most = OPEN / (2 * options.workers() + 1);
                 let mut gather = Gather {
-                    batch: Vec::with_capacity(BATCH),
+                    most,
+                    batch: Vec::with_capacity(most),
                     bytes: 0,
                     number: 0,
                     out,

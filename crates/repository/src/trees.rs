@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::backend::FileKind;
 use crate::error::{Error, Result};
@@ -21,28 +20,40 @@ const NODES: usize = 50_000;
 /// So many directories stay, however large they are: two threads on both sides of a border, and what leads there.
 const LEAST: usize = 8;
 
-/// A tree as it is stored.
-#[derive(Deserialize)]
-struct TreeFile<N> {
-    nodes: Vec<N>,
-}
+/// The nodes of a tree with their names, in its order.
+pub type Nodes<N> = Vec<(Vec<u8>, N)>;
 
 /// What is kept of a node in a tree: all of it, or less.
-pub trait Named: DeserializeOwned {
-    /// Its name, as the tree has it.
-    fn quoted(&self) -> &str;
+pub trait Named: Sized {
     /// The directory that it is.
     fn subtree(&self) -> Option<Id>;
+
+    /// The nodes of a tree.
+    ///
+    /// # Errors
+    /// The end of a sentence about the tree.
+    fn nodes(text: &str) -> std::result::Result<Nodes<Self>, String>;
 }
 
 impl Named for Node {
-    fn quoted(&self) -> &str {
-        &self.name
-    }
-
     fn subtree(&self) -> Option<Id> {
         self.subtree
     }
+
+    fn nodes(text: &str) -> std::result::Result<Nodes<Self>, String> {
+        #[derive(Deserialize)]
+        struct TreeFile {
+            nodes: Vec<Node>,
+        }
+        let tree: TreeFile =
+            serde_json::from_str(text).map_err(|error| format!("cannot be understood: {error}"))?;
+        tree.nodes.into_iter().map(|node| Ok((named(&node.name)?, node))).collect()
+    }
+}
+
+/// The name that is written so; the error is the end of a sentence about its tree.
+pub fn named(text: &str) -> std::result::Result<Vec<u8>, String> {
+    name_of(text).ok_or_else(|| format!("has the impossible name '{text}'"))
 }
 
 /// The nodes of a directory with their names, in the order of these.
@@ -155,24 +166,16 @@ impl<'r, N: Named> Trees<'r, N> {
     }
 
     /// The nodes of a tree with their names, in its order.
-    pub fn load(&self, index: &dyn Find, id: Id) -> Result<Vec<(Vec<u8>, N)>> {
+    pub fn load(&self, index: &dyn Find, id: Id) -> Result<Nodes<N>> {
         let text = self.reader.read(index, id)?;
         parse(&text, id)
     }
 }
 
 /// The nodes of a tree with their names, in its order.
-pub fn parse<N: Named>(text: &[u8], id: Id) -> Result<Vec<(Vec<u8>, N)>> {
-    let damaged =
-        |detail: String| Error::Damaged { kind: FileKind::Pack, id: format!("with tree {id}"), detail };
-    let tree: TreeFile<N> =
-        serde_json::from_slice(text).map_err(|error| damaged(format!("cannot be understood: {error}")))?;
-    let named = tree.nodes.into_iter().map(|node| {
-        let name = name_of(node.quoted());
-        let name = name.ok_or_else(|| damaged(format!("has the impossible name '{}'", node.quoted())))?;
-        Ok((name, node))
-    });
-    named.collect()
+pub fn parse<N: Named>(text: &[u8], id: Id) -> Result<Nodes<N>> {
+    let nodes = std::str::from_utf8(text).map_err(|_| "is no text".to_owned()).and_then(N::nodes);
+    nodes.map_err(|detail| Error::Damaged { kind: FileKind::Pack, id: format!("with tree {id}"), detail })
 }
 
 /// Directory (`.` for none) and last component.
