@@ -177,7 +177,9 @@ fn tables(shop: &Shop, ours: &[Ours<'_>], tree: &Path, memory: &Path, options: &
         let mut figures: Vec<Vec<Figures>> = vec![Vec::new(); contenders.len()];
         let work = memory.join("work");
         for round in 1..=options.rounds {
-            for (index, (name, one, program)) in contenders.iter().enumerate() {
+            // Each comes first, and after each other, in turns: who follows a program with one thread finds a slower machine.
+            let order = contenders.iter().enumerate().cycle().skip(round - 1).take(contenders.len());
+            for (index, (name, one, program)) in order {
                 shop.cancel.check()?;
                 let found = table.run(one, *program, tree, &work.join(index.to_string()), memory)?;
                 shop.say(&format!(

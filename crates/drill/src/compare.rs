@@ -17,6 +17,8 @@ const ALWAYS: &[&str] = &[
     r"^/var/lib/rear(/|$)",
     r"^/var/log/rear(/|$)",
     r"^/etc/rear/\.",
+    // LVM's copy of its metadata, written anew when the backup's snapshot is removed.
+    r"^/etc/lvm/backup/[^/]+$",
     // What a Debian writes while it runs and when it goes down.
     r"^/var/lib/systemd/(random-seed|timesync|timers|catalog|coredump)(/|$)",
     r"^/var/lib/dhcp/",

@@ -360,6 +360,10 @@ pub(crate) fn trouble(sys: &dyn Sys, all: &[Made]) -> Option<String> {
     }
 }
 
+/// LVM's copy of the current metadata (/etc/lvm/backup) is written anew, for that of before would not fit the pool. Its history
+/// (/etc/lvm/archive) is spared: two entries a day with volumes that nobody knows would push out those that somebody may need.
+const NO_ARCHIVE: &str = "backup{archive=0}";
+
 /// Removes a snapshot, if it has our marks.
 pub(crate) fn remove(sys: &dyn Sys, group: &str, name: &str, host: &str) -> Result<()> {
     let full = format!("{group}/{name}");
@@ -371,7 +375,7 @@ pub(crate) fn remove(sys: &dyn Sys, group: &str, name: &str, host: &str) -> Resu
     let mut tries = 0;
     loop {
         tries += 1;
-        match sys.run(&Cmd::new("lvremove").args(["--yes", full.as_str()])) {
+        match sys.run(&Cmd::new("lvremove").args(["--yes", "--config", NO_ARCHIVE, full.as_str()])) {
             Ok(_) => return Ok(()),
             Err(error) if tries == TRIES => return Err(error),
             Err(_) => std::thread::sleep(Duration::from_secs(1)),

@@ -213,7 +213,10 @@ fn nothing_is_removed_without_all_marks() {
     assert!(remove(&door, "other", "rear_backup_0a1b2c3d4e5f_0", host).is_err());
     assert_eq!(*door.0.lock().unwrap(), [""; 0]);
     remove(&door, "tango", "rear_backup_0a1b2c3d4e5f_0", host).unwrap();
-    assert_eq!(*door.0.lock().unwrap(), ["lvremove --yes tango/rear_backup_0a1b2c3d4e5f_0"]);
+    assert_eq!(
+        *door.0.lock().unwrap(),
+        ["lvremove --yes --config backup{archive=0} tango/rear_backup_0a1b2c3d4e5f_0"]
+    );
 }
 
 #[test]
