@@ -16,9 +16,9 @@ impl Series {
 
 const COLOURS: [&str; 4] = ["#1b6ca8", "#c0392b", "#2e8b57", "#8e6bbf"];
 /// Size of one panel with its margins, and the margins, in pixels.
-const PANEL: (f64, f64) = (440.0, 340.0);
+const PANEL: (f64, f64) = (460.0, 340.0);
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 90.0;
+const RIGHT: f64 = 110.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = 44.0;
 
