@@ -11,7 +11,7 @@ use crate::mark;
 use crate::plan::{Seat, Way};
 
 const MIB: u64 = 1 << 20;
-/// What a snapshot of a volume gets for the changes during the backup: a fifth of the volume, at least this much...
+/// What a snapshot of a volume gets for what others change during the backup: a fifth of the volume, at least this much...
 const WANTED: u64 = 256 * MIB;
 /// ...and where the group has less, down to a twentieth of the volume, at least this much.
 const LEAST: u64 = 64 * MIB;
@@ -31,6 +31,8 @@ pub struct Order {
     pub volume: String,
     /// Its size.
     pub size: Bytes,
+    /// What the run itself writes to it meanwhile, at most.
+    pub written: Bytes,
     /// Its thin pool, where it is a thin volume.
     pub pool: Option<String>,
     /// Size of the snapshot in extents of the group; 0 for a thin one.
@@ -211,7 +213,7 @@ fn classic(seats: &mut [Seat], name: &str, groups: &[Group]) {
         return refuse(seats, &format!("LVM does not know the group {name}"), is_one);
     }
     let wishes: Vec<(u64, u64)> =
-        orders(seats).filter(|order| is_one(order)).map(|order| wish(order.size.get(), extent)).collect();
+        orders(seats).filter(|order| is_one(order)).map(|order| wish(order, extent)).collect();
     let mut shares = share(free, &wishes).into_iter();
     for seat in seats {
         let Way::Volume(order) = &mut seat.way else { continue };
@@ -221,23 +223,27 @@ fn classic(seats: &mut [Seat], name: &str, groups: &[Group]) {
         match shares.next().flatten() {
             Some(extents) => order.extents = extents,
             None => {
-                let least = wish(order.size.get(), extent).1;
-                let why = format!(
+                let least = wish(order, extent).1;
+                let mut why = format!(
                     "the volume group {name} has {} free, and a snapshot needs {} at least",
                     Bytes(free.saturating_mul(extent)),
                     Bytes(least.saturating_mul(extent))
                 );
+                if order.written.get() > 0 {
+                    why.push_str(", for the backup is written there too");
+                }
                 seat.way = Way::Live { why, could: true };
             }
         }
     }
 }
 
-/// How many extents the snapshot of a volume of this size (bytes) should get, and how many it must get.
-fn wish(size: u64, extent: u64) -> (u64, u64) {
+/// How many extents (their size in bytes) a snapshot should get, and how many it must get.
+fn wish(order: &Order, extent: u64) -> (u64, u64) {
+    let (size, written) = (order.size.get(), order.written.get());
     // All of it may change, and every changed piece is noted.
     let whole = size / extent + size / extent / 100 + 2;
-    let extents = |bytes: u64| bytes.div_ceil(extent).clamp(1, whole);
+    let extents = |others: u64| others.saturating_add(written).div_ceil(extent).clamp(1, whole);
     (extents((size / 5).max(WANTED)), extents((size / 20).max(LEAST)))
 }
 
@@ -279,6 +285,7 @@ fn thin(seats: &mut [Seat], name: &str, volumes: &[Volume]) {
             .filter_map(|order| find(&order.volume))
             .map(mapped)
             .sum();
+        let written: u64 = orders(seats).filter(|order| is_one(order)).map(|order| order.written.get()).sum();
         let why = match find(&pool) {
             None => Some(format!("LVM does not know the thin pool {name}/{pool}")),
             Some(found) => {
@@ -287,9 +294,16 @@ fn thin(seats: &mut [Seat], name: &str, volumes: &[Volume]) {
                 let full = found.percent().max(metadata);
                 if full > POOL_FULL {
                     Some(format!("the thin pool {name}/{pool} is {full:.0} % full"))
-                } else if free < held / 4 {
+                } else if free.saturating_sub(written) < held / 4 {
+                    let own = match written {
+                        0 => String::new(),
+                        _ => format!(
+                            " beside the backup, which is written there too (up to {})",
+                            Bytes(written)
+                        ),
+                    };
                     Some(format!(
-                        "the thin pool {name}/{pool} has {} free, less than a quarter of what its volumes hold ({})",
+                        "the thin pool {name}/{pool} has {} free, less than a quarter of what its volumes hold ({}){own}",
                         Bytes(free),
                         Bytes(held)
                     ))

@@ -22,6 +22,8 @@ pub struct Place {
     pub fs_type: String,
     /// btrfs: the subvolume that is shown there, as a path from the top with a leading slash; `/` for any other.
     pub root: String,
+    /// What the run itself writes to it meanwhile, at most: a backup that lies on the machine's own disk.
+    pub written: Bytes,
 }
 
 /// From what a filesystem is read.
@@ -123,12 +125,12 @@ fn way(layout: &Layout, device: &Device, place: &Place) -> Way {
             live("its journal is on another device")
         }
         FsKind::Xfs(xfs) if !xfs.log_internal || xfs.realtime => live("parts of it are on another device"),
-        FsKind::Ext(_) | FsKind::Xfs(_) => of_volume(layout, device, volume),
+        FsKind::Ext(_) | FsKind::Xfs(_) => of_volume(layout, device, volume, place.written),
         _ => live(format!("{} is not read from snapshots of LVM", place.fs_type)),
     }
 }
 
-fn of_volume(layout: &Layout, device: &Device, volume: &LogicalVolume) -> Way {
+fn of_volume(layout: &Layout, device: &Device, volume: &LogicalVolume, written: Bytes) -> Way {
     let Some(group) = layout.group_of(volume).filter(|group| !group.name.is_empty()) else {
         return live("its volume group is not known");
     };
@@ -140,6 +142,7 @@ fn of_volume(layout: &Layout, device: &Device, volume: &LogicalVolume) -> Way {
         group: group.name.clone(),
         volume: volume.name.clone(),
         size: Bytes(device.size.get()),
+        written,
         pool: pool.filter(|_| thin),
         extents: 0,
     })

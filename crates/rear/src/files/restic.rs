@@ -106,10 +106,10 @@ impl Out {
     }
 
     /// The repository's own directory, where it lies on this machine: never a part of the backup.
-    fn own(&self) -> Vec<PathBuf> {
+    fn own(&self) -> Option<PathBuf> {
         match &self.location {
-            Location::Local(path) => vec![path.clone()],
-            Location::Sftp(_) | Location::Rest(_) | Location::S3(_) => Vec::new(),
+            Location::Local(path) => Some(path.clone()),
+            Location::Sftp(_) | Location::Rest(_) | Location::S3(_) => None,
         }
     }
 
@@ -148,13 +148,13 @@ impl Engine for Out {
     }
 
     fn check(&self, context: &Context, machine: &Machine, refusals: &mut Refusals) -> Result<Carry> {
-        for path in self.own() {
-            if archive::lies_on_wanted_disk(context, machine, &path) {
-                refusals.add(format!(
-                    "RESTIC_REPOSITORY leads to {}, on a disk that the recovery would recreate: the backup would be destroyed",
-                    path.display()
-                ));
-            }
+        if let Some(path) = self.own()
+            && archive::lies_on_wanted_disk(context, machine, &path)
+        {
+            refusals.add(format!(
+                "RESTIC_REPOSITORY leads to {}, on a disk that the recovery would recreate: the backup would be destroyed",
+                path.display()
+            ));
         }
         if context.settings().iso_recover_unattended {
             context.ui.warn(
@@ -192,8 +192,9 @@ impl Engine for Out {
 
     fn save(&mut self, context: &Context, job: &Job<'_>) -> Result<Saved> {
         let repository = self.open()?;
-        let skip: Vec<PathBuf> = job.skip.iter().cloned().chain(self.own()).collect();
-        let files = Files::show(context, job.machine, &skip)?;
+        let own = self.own();
+        let skip: Vec<PathBuf> = job.skip.iter().chain(&own).cloned().collect();
+        let files = Files::show(context, job.machine, &skip, own.as_deref())?;
         let manifest = sys::fs::create_private(&job.dir.join(point::MANIFEST))?;
         let stage = context.ui.stage_of("save", job.machine.data_bytes());
         let options = context.archive_options();

@@ -223,9 +223,9 @@ impl Engine for Trees {
         let run = (name.to_owned(), dir.to_owned());
         tracing::debug!(recovery_point = job.id, tree = name, "begun");
 
-        let mut skip = job.skip.to_vec();
-        skip.extend(self.home.local().map(|dir| dir.join(&self.prefix)));
-        let files = Files::show(context, job.machine, &skip)?;
+        let own = self.home.local().map(|dir| dir.join(&self.prefix));
+        let skip: Vec<PathBuf> = job.skip.iter().chain(&own).cloned().collect();
+        let files = Files::show(context, job.machine, &skip, own.as_deref())?;
         let options = context.archive_options();
         let stage = context.ui.stage_of("read", job.machine.data_bytes());
         let read = files.judge(building.read(&files.source, &options, &stage))?;

@@ -169,7 +169,8 @@ impl Attached {
 
 const FILE: &str = "file://";
 
-fn local(place: &str) -> Option<&Path> {
+/// The directory that a path or a `file://` URL names; `None` for a place on another machine.
+pub fn local(place: &str) -> Option<&Path> {
     let path = Path::new(place.strip_prefix(FILE).unwrap_or(place));
     path.is_absolute().then_some(path)
 }

@@ -142,6 +142,7 @@ impl Bench {
             device: NodeId("d".into()),
             fs_type: "btrfs".into(),
             root: (*root).to_owned(),
+            written: layout::Bytes(0),
         };
         let places: Vec<Place> = places.iter().map(place).collect();
         let skip: Vec<String> = skip.iter().map(|path| (*path).to_owned()).collect();

@@ -43,6 +43,7 @@ fn seat(volume: &str, size: u64, pool: Option<&str>) -> Seat {
         group: "tango".into(),
         volume: volume.into(),
         size: Bytes(size),
+        written: Bytes(0),
         pool: pool.map(str::to_owned),
         extents: 0,
     };
@@ -51,6 +52,7 @@ fn seat(volume: &str, size: u64, pool: Option<&str>) -> Seat {
         device: NodeId(volume.into()),
         fs_type: "ext4".into(),
         root: "/".into(),
+        written: Bytes(0),
     };
     Seat { place, way: Way::Volume(order) }
 }
@@ -90,12 +92,18 @@ fn what_runs_full_is_told() {
 
 #[test]
 fn a_snapshot_gets_a_fifth_of_its_volume() {
-    let extent = 4 << 20;
-    assert_eq!(wish(100 << 30, extent), (20 * 256, 5 * 256));
-    assert_eq!(wish(1 << 30, extent), (64, 16));
+    let wish = |size: u64, written: u64| {
+        let Way::Volume(order) = seat("root", size, None).way else { panic!("no volume") };
+        super::wish(&Order { written: Bytes(written), ..order }, 4 << 20)
+    };
+    assert_eq!(wish(100 << 30, 0), (20 * 256, 5 * 256));
+    assert_eq!(wish(1 << 30, 0), (64, 16));
+    // What the run itself writes there comes on top.
+    assert_eq!(wish(100 << 30, 10 << 30), (30 * 256, 15 * 256));
     // Never more than all of it can change.
-    assert_eq!(wish(100 << 20, extent), (27, 16));
-    assert_eq!(wish(8 << 20, extent), (4, 4));
+    assert_eq!(wish(100 << 20, 0), (27, 16));
+    assert_eq!(wish(8 << 20, 0), (4, 4));
+    assert_eq!(wish(100 << 20, 1 << 40), (27, 27));
 }
 
 #[test]
@@ -127,6 +135,11 @@ fn a_group_without_room_is_read_live_and_says_so() {
         "{}",
         why(&seats[1])
     );
+    let mut seats = [seat("root", 3400 << 20, None)];
+    let Way::Volume(order) = &mut seats[0].way else { panic!("no volume") };
+    order.written = Bytes(900 << 20);
+    classic(&mut seats, "tango", &groups);
+    assert!(why(&seats[0]).ends_with("for the backup is written there too"), "{}", why(&seats[0]));
     let mut seats = [seat("root", 1 << 30, None)];
     classic(&mut seats, "tango", &[]);
     assert!(why(&seats[0]).contains("LVM does not know the group tango"));
@@ -153,6 +166,13 @@ fn a_pool_must_have_room_for_what_changes() {
     let mut seats = [seat("thin", 6_000_000_000, Some("pool"))];
     thin(&mut seats, "tango", &lines);
     assert!(why(&seats[0]).contains("less than a quarter"), "{}", why(&seats[0]));
+    // There is room for others, but not for the backup too.
+    lines[3].lv_size = "4000000000".into();
+    let mut seats = [seat("thin", 6_000_000_000, Some("pool"))];
+    let Way::Volume(order) = &mut seats[0].way else { panic!("no volume") };
+    order.written = Bytes(6_000_000_000);
+    thin(&mut seats, "tango", &lines);
+    assert!(why(&seats[0]).contains("beside the backup"), "{}", why(&seats[0]));
 }
 
 /// A door behind which `lvs` prints [`LVS`], and every other program does nothing but be noted.
@@ -215,7 +235,7 @@ fn nothing_is_removed_without_all_marks() {
     remove(&door, "tango", "rear_backup_0a1b2c3d4e5f_0", host).unwrap();
     assert_eq!(
         *door.0.lock().unwrap(),
-        ["lvremove --yes --config backup{archive=0} tango/rear_backup_0a1b2c3d4e5f_0"]
+        ["lvremove --yes --config 'backup{archive=0}' tango/rear_backup_0a1b2c3d4e5f_0"]
     );
 }
 
@@ -226,6 +246,7 @@ fn snapshots_carry_their_marks_from_the_first_moment() {
         group: "tango".into(),
         volume: "root".into(),
         size: Bytes(1 << 30),
+        written: Bytes(0),
         pool: pool.map(str::to_owned),
         extents: 64,
     };

@@ -34,7 +34,13 @@ fn of(kind: FsKind) -> Layout {
 }
 
 fn place(at: &str, root: &str) -> Place {
-    Place { at: at.into(), device: NodeId("d".into()), fs_type: "x".into(), root: root.into() }
+    Place {
+        at: at.into(),
+        device: NodeId("d".into()),
+        fs_type: "x".into(),
+        root: root.into(),
+        written: Bytes(0),
+    }
 }
 
 fn btrfs() -> Btrfs {

@@ -69,7 +69,7 @@ pub fn create(
     problems: &mut Vec<Problem>,
 ) -> Result<Archive> {
     let encrypt = Encrypt::configured(context)?;
-    let mut shown = Files::show(context, machine, skip)?;
+    let mut shown = Files::show(context, machine, skip, Some(dir))?;
     let is_part = shown.source.only.is_some();
     let total = machine.data_bytes();
     let mut name = format!("{}{}", point::ARCHIVE, context.settings().compression.suffix);

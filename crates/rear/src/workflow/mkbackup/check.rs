@@ -57,7 +57,7 @@ pub(super) fn check(
     }
     if destinations.files {
         archive::refuse_lifeless(context, &mut refusals)?;
-        snapshots::check(context, machine, &mut refusals)?;
+        snapshots::check(context, machine, destinations.saved_into(), &mut refusals)?;
     }
     if settings.backup == config::Backup::External && what != What::RescueOnly {
         snapshots::external(context, &mut refusals);

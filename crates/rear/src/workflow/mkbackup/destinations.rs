@@ -93,6 +93,15 @@ impl Destinations {
         media.chain(self.backup_dir.clone())
     }
 
+    /// The local directory into which the files are saved: an archive, or an engine's.
+    pub(super) fn saved_into(&self) -> Option<&Path> {
+        match &self.backup_dir {
+            Some(dir) => Some(dir),
+            None if self.archive => self.iso.as_deref(),
+            None => self.elsewhere.as_deref().and_then(crate::point::shelf::local),
+        }
+    }
+
     /// Directories in which work in progress is kept: on the filesystem of each result.
     pub(super) fn work_dirs(&self) -> impl Iterator<Item = &Path> {
         self.iso.as_deref().into_iter().chain(self.backup_dir.as_deref()).filter_map(Path::parent)

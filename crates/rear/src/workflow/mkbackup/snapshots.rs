@@ -1,8 +1,11 @@
 //! `BACKUP_SNAPSHOT`: which filesystems of this machine are read as they were at one moment, told in one line; and what a killed run
 //! has left of that. How snapshots are made and removed stands in the room `snapshot`.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use config::Tristate;
-use layout::{Layout, NodeId};
+use layout::{Bytes, Layout, NodeId};
 use serde_json::json;
 use snapshot::{Leftovers, Place, Plan, Taken, Way};
 
@@ -14,8 +17,14 @@ use crate::workflow::preflight::Refusals;
 /// What to do where they are asked for and cannot be had.
 const HINT: &str = "make room for them, leave the filesystem out, or set BACKUP_SNAPSHOT=auto";
 
-/// Every filesystem that is read, with what no mount shows of a btrfs.
-fn places(machine: &Machine) -> Vec<Place> {
+/// Every filesystem that is read, with what no mount shows of a btrfs. `into`: the local directory into which the files are saved.
+fn places(machine: &Machine, into: Option<&Path>) -> Vec<Place> {
+    // Each block that is written there takes room in a snapshot, whether it held anything before or not.
+    let target = into.and_then(|dir| dir.ancestors().find_map(device_of));
+    let written = |at: &str| match target {
+        Some(device) if device_of(Path::new(at)) == Some(device) => Bytes(machine.data_bytes()),
+        _ => Bytes(0),
+    };
     let mounted = machine.coverage.mounts.iter().map(|at| {
         let mount = machine.layout.mounts.iter().find(|mount| mount.mount_point == *at);
         Place {
@@ -23,6 +32,7 @@ fn places(machine: &Machine) -> Vec<Place> {
             device: mount.map_or(NodeId(String::new()), |mount| mount.device.clone()),
             fs_type: mount.map(|mount| mount.fs_type.clone()).unwrap_or_default(),
             root: mount.map(|mount| mount.root.clone()).unwrap_or_default(),
+            written: written(at),
         }
     });
     let tops = machine.coverage.tops.iter().map(|top| Place {
@@ -30,24 +40,35 @@ fn places(machine: &Machine) -> Vec<Place> {
         device: top.device.clone(),
         fs_type: "btrfs".to_owned(),
         root: top.root.clone(),
+        written: Bytes(0),
     });
     mounted.chain(tops).collect()
 }
 
-fn plan(context: &Context, machine: &Machine) -> Plan {
-    Plan::new(&context.sys, &machine.layout, &places(machine), &machine.coverage.skip)
+/// The number of the device that a path lies on.
+fn device_of(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|facts| facts.dev())
+}
+
+fn plan(context: &Context, machine: &Machine, into: Option<&Path>) -> Plan {
+    Plan::new(&context.sys, &machine.layout, &places(machine, into), &machine.coverage.skip)
 }
 
 /// Why no snapshot can be shown at all, where a captured filesystem is mounted below one that is not.
 const BELOW: &str = "a captured filesystem is mounted below one that is not captured, so the files can only be read as they are seen";
 
 /// Refuses what `BACKUP_SNAPSHOT=yes` asks for and cannot be had.
-pub fn check(context: &Context, machine: &Machine, refusals: &mut Refusals) -> Result<()> {
+pub fn check(
+    context: &Context,
+    machine: &Machine,
+    into: Option<&Path>,
+    refusals: &mut Refusals,
+) -> Result<()> {
     if context.settings().backup_snapshot != Tristate::Yes {
         return Ok(());
     }
     let refuse = |reason: &str| format!("BACKUP_SNAPSHOT=yes: {reason} ({HINT})");
-    for reason in plan(context, machine).refusals() {
+    for reason in plan(context, machine, into).refusals() {
         refusals.add(refuse(&reason));
     }
     if !super::source::can_be_exposed(machine)? {
@@ -71,13 +92,13 @@ pub fn external(context: &Context, refusals: &mut Refusals) {
 }
 
 /// Makes the snapshots of this moment; `None` where everything is read live.
-pub fn take(context: &Context, machine: &Machine) -> Result<Option<Taken>> {
+pub fn take(context: &Context, machine: &Machine, into: Option<&Path>) -> Result<Option<Taken>> {
     let strict = match context.settings().backup_snapshot {
         Tristate::No => return Ok(None),
         Tristate::Yes => true,
         Tristate::Auto => false,
     };
-    let plan = plan(context, machine);
+    let plan = plan(context, machine, into);
     // Room may have gone since it was looked at.
     if let (true, Some(reason)) = (strict, plan.refusals().first()) {
         return Err(Failure::failed(format!("BACKUP_SNAPSHOT=yes: {reason}")).hint(HINT));

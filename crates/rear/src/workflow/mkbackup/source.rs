@@ -54,9 +54,9 @@ pub struct Files {
 
 impl Files {
     /// Shows each captured filesystem alone, as it is at this moment where it can be read from a snapshot (BACKUP_SNAPSHOT), and
-    /// says which these are. `skip`: our own results and work in progress.
-    pub fn show(context: &Context, machine: &Machine, skip: &[PathBuf]) -> Result<Self> {
-        let mut taken = snapshots::take(context, machine)?;
+    /// says which these are. `skip`: our own results and work in progress. `into`: the local directory into which the files are saved.
+    pub fn show(context: &Context, machine: &Machine, skip: &[PathBuf], into: Option<&Path>) -> Result<Self> {
+        let mut taken = snapshots::take(context, machine, into)?;
         // From here on, mounts are dropped before what they show.
         let Exposed { root, mounts, hidden } = expose(&captured(machine), taken.as_mut())?;
         if taken.as_ref().is_some_and(|taken| !taken.is_empty()) && root == Path::new("/") {
