@@ -18,7 +18,7 @@ const ALWAYS: &[&str] = &[
     r"^/var/log/rear(/|$)",
     r"^/etc/rear/\.",
     // LVM's copy of its metadata, written anew when the backup's snapshot is removed.
-    r"^/etc/lvm/backup/[^/]+$",
+    r"^/etc/lvm/backup(/|$)",
     // What a Debian writes while it runs and when it goes down.
     r"^/var/lib/systemd/(random-seed|timesync|timers|catalog|coredump)(/|$)",
     r"^/var/lib/dhcp/",
