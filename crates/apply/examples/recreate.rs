@@ -267,6 +267,7 @@ fn snapshots(dir: &Path, strict: bool) -> Result<ExitCode> {
             device: mount.device.clone(),
             fs_type: mount.fs_type.clone(),
             root: mount.root.clone(),
+            written: layout::Bytes(0),
         })
         .collect();
     let plan = snapshot::Plan::new(&sys, &layout, &places, &[]);
